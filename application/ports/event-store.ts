@@ -1,0 +1,107 @@
+/**
+ * EventStore: the memory of the service. Topics and subscriptions are streams of events.
+ * Promises: the events of one append are stored together, in order, or not at all; the store assigns offsets, which
+ *   only grow, and `n`, which counts every event ever appended; with `expected` an append succeeds only while the
+ *   stream's last `n` is that number; the first append to a topic also records `TopicCreated` in the catalogue;
+ *   `append` resolves when the events are stored (Valkey: written; fsync within a second).
+ * Does not promise: order between streams, that a trimmed event can be read again, or that a stream with
+ *   `idleAfterMs` outlives that silence (it then starts again at n = 1, with higher offsets).
+ * Contract: tests/contracts/event-store.contract.ts. Every adapter runs it.
+ */
+import type { taskEither as TE } from 'fp-ts';
+import type { Cursor, Offset, Recorded } from '../../domain/message/offset.js';
+import type { SubscriptionEvent } from '../../domain/subscription/subscription-events.js';
+import type { Identity } from '../../domain/subscription/client-id.js';
+import type { Milliseconds } from '../../domain/time.js';
+import type { CatalogueEvent, TopicEvent } from '../../domain/topic/topic-events.js';
+import type { TopicName } from '../../domain/topic/topic-name.js';
+
+/** Names a stream and, by its type, the events in it. */
+export type Stream<Event = StoredEvent> = { readonly __events?: Event } & (
+  | { readonly kind: 'topic'; readonly topic: TopicName }
+  | { readonly kind: 'subscription'; readonly identity: Identity }
+  | { readonly kind: 'catalogue' }
+);
+
+export type StoredEvent = TopicEvent | SubscriptionEvent | CatalogueEvent;
+
+export const topicStream = (topic: TopicName): Stream<TopicEvent> => ({ kind: 'topic', topic });
+export const subscriptionStream = (identity: Identity): Stream<SubscriptionEvent> => ({
+  kind: 'subscription',
+  identity,
+});
+export const CATALOGUE: Stream<CatalogueEvent> = { kind: 'catalogue' };
+
+/** The store did not do it. `outcome` says whether it may have: `unknown` means sent and not answered. */
+export interface StoreUnavailable {
+  readonly _tag: 'StoreUnavailable';
+  readonly outcome: 'not_stored' | 'unknown';
+  readonly reason:
+    'disconnected' | 'timeout' | 'loading' | 'full' | 'read_only' | 'write_error' | 'overloaded' | 'failed';
+  readonly cause: unknown;
+}
+
+/** The stream's last `n` was not the expected one: somebody else has appended. */
+export interface VersionConflict {
+  readonly _tag: 'VersionConflict';
+  readonly actual: number;
+}
+
+export interface AppendOptions {
+  /** The stream's last `n`, for an append that must come right after what the caller has seen. Absent: append anyway. */
+  readonly expected?: number;
+}
+
+/** Where a stream stands: `first` is the place before its oldest readable event, `last` that of its newest. */
+export interface Bounds {
+  readonly first: Cursor;
+  readonly last: Cursor;
+}
+
+export interface EventStore {
+  /** Stores `events` (at least one) at the end; answers the place of each. */
+  append<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    events: readonly Event[],
+    options?: AppendOptions,
+  ): TE.TaskEither<StoreUnavailable | VersionConflict, readonly Cursor[]>;
+
+  /** Up to `limit` events above `after`, in order; none where there are none. */
+  read<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    after: Offset,
+    limit: number,
+  ): TE.TaskEither<StoreUnavailable, readonly Recorded<Event>[]>;
+
+  /**
+   * DATA PLANE: what `read` would begin with, at once, where this process holds it in memory without a hole from
+   * `after` on; undefined where it must be read. Never empty.
+   */
+  peek<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    after: Cursor,
+    limit: number,
+  ): readonly Recorded<Event>[] | undefined;
+
+  /** Both ends of the stream; `{BEGINNING, BEGINNING}` for one that was never written. */
+  bounds(stream: Stream): TE.TaskEither<StoreUnavailable, Bounds>;
+
+  /** Forgets every event below `below`. */
+  trim(stream: Stream, below: Offset): TE.TaskEither<StoreUnavailable, void>;
+}
+
+/** How long streams live without being written to, and how much of a topic is kept. */
+export interface RetentionSettings {
+  /** Messages older than this may be forgotten. */
+  readonly messagesMs: Milliseconds;
+  /** Topics are trimmed at about this count: never below it, above it by less than one block of the store. */
+  readonly messagesPerTopicMax: number;
+  /** A subscription that has been silent for this long is forgotten. */
+  readonly subscriptionMs: Milliseconds;
+}
+
+/** Can the store be used? Adapters that cannot be unhealthy (memory) always answer yes. */
+export interface HealthProbe {
+  /** Resolves to the reasons why the service is not ready; empty when it is. */
+  problems(): Promise<readonly string[]>;
+}

@@ -1,0 +1,203 @@
+/**
+ * Where one subscription stands in one topic, and the ways it can move. A position is a number and the exceptions to
+ * it: everything up to `next` has been looked at, and all of that is settled except what is in flight or due again.
+ *
+ * HOT PATH, budget 0.5 µs per delivered and acknowledged message in order (npm run bench): values are immutable, and a
+ * batch carries its cursors by reference, so that a thousand subscribers share one array.
+ */
+import { before, type Cursor, type Offset } from '../message/offset.js';
+import type { Instant } from '../time.js';
+
+/** Dispatched together; deadlines and attempts are the same for all of it. `cursors` ascend. Never empty. */
+export interface InFlightBatch {
+  readonly cursors: readonly Cursor[];
+  readonly attempt: number;
+  readonly deadline: Instant;
+}
+
+/** To be dispatched again, as attempt number `attempt`, at or after `notBefore`. */
+export interface Pending {
+  readonly cursor: Cursor;
+  readonly attempt: number;
+  readonly notBefore: Instant;
+}
+
+export interface TopicPosition {
+  readonly next: Cursor;
+  /** In dispatch order. */
+  readonly inFlight: readonly InFlightBatch[];
+  /** How many messages are in `inFlight`. */
+  readonly inFlightCount: number;
+  /** Ascending by offset. */
+  readonly due: readonly Pending[];
+}
+
+export const positionAt = (next: Cursor): TopicPosition => ({
+  next,
+  inFlight: [],
+  inFlightCount: 0,
+  due: [],
+});
+
+/** How many messages wait for an acknowledgement; the number that `maxInFlight` bounds. */
+export const unacknowledged = (position: TopicPosition): number =>
+  position.inFlightCount + position.due.length;
+
+/** The place up to which everything is settled. */
+export const floorOf = (position: TopicPosition): Cursor => {
+  let lowest: Cursor | undefined = position.due[0]?.cursor;
+  for (const batch of position.inFlight) {
+    const first = batch.cursors[0];
+    if (first !== undefined && (lowest === undefined || first.offset < lowest.offset)) lowest = first;
+  }
+  return lowest === undefined ? position.next : before(lowest);
+};
+
+/** Looked at up to `next`, and nothing of it is waited for. */
+export const advanced = (position: TopicPosition, next: Cursor): TopicPosition =>
+  next.offset > position.next.offset ? { ...position, next } : position;
+
+/** Looked at up to `next`; `cursors`, new or due again, are in flight now. */
+export const dispatched = (
+  position: TopicPosition,
+  next: Cursor,
+  cursors: readonly Cursor[],
+  attempt: number,
+  deadline: Instant,
+): TopicPosition => ({
+  next: next.offset > position.next.offset ? next : position.next,
+  inFlight: [...position.inFlight, { cursors, attempt, deadline }],
+  inFlightCount: position.inFlightCount + cursors.length,
+  due:
+    position.due.length === 0
+      ? position.due
+      : withoutPending(position.due, new Set(cursors.map((c) => c.offset))),
+});
+
+/** What an acknowledgement, rejection or extension found: ids never delivered here are `unknown`. */
+export interface Settlement {
+  readonly known: readonly Offset[];
+  /** Settled already: acknowledged before, or skipped. */
+  readonly settled: readonly Offset[];
+  readonly unknown: readonly Offset[];
+}
+
+/** Sorts `offsets` by what this position knows of them. */
+export const settlementOf = (position: TopicPosition, offsets: readonly Offset[]): Settlement => {
+  const known: Offset[] = [];
+  const settled: Offset[] = [];
+  const unknown: Offset[] = [];
+  for (const offset of offsets) {
+    if (offset > position.next.offset) unknown.push(offset);
+    else if (isPending(position, offset)) known.push(offset);
+    else settled.push(offset);
+  }
+  return { known, settled, unknown };
+};
+
+/** Without `offsets`: they are settled. In order and at the head this is O(batches in flight), one small array copy. */
+export const settled = (position: TopicPosition, offsets: readonly Offset[]): TopicPosition => {
+  const only = offsets.length === 1 ? offsets[0] : undefined;
+  const head = position.inFlight[0];
+  if (only !== undefined && head?.cursors[0]?.offset === only) {
+    return {
+      ...position,
+      inFlight: withoutHead(position.inFlight, head),
+      inFlightCount: position.inFlightCount - 1,
+    };
+  }
+  const gone = new Set(offsets);
+  const inFlight = withoutOffsets(position.inFlight, gone);
+  return {
+    next: position.next,
+    inFlight,
+    inFlightCount: countOf(inFlight),
+    due: withoutPending(position.due, gone),
+  };
+};
+
+/** `offsets` wait no longer: they are due again, as their next attempt, at or after `notBefore`. */
+export const returned = (
+  position: TopicPosition,
+  offsets: readonly Offset[],
+  notBefore: Instant,
+): TopicPosition => {
+  const back = new Set(offsets);
+  const due: Pending[] = position.due.map((pending) =>
+    back.has(pending.cursor.offset) ? { ...pending, notBefore } : pending,
+  );
+  for (const batch of position.inFlight) {
+    for (const cursor of batch.cursors) {
+      if (back.has(cursor.offset)) due.push({ cursor, attempt: batch.attempt + 1, notBefore });
+    }
+  }
+  due.sort((a, b) => a.cursor.offset - b.cursor.offset);
+  const inFlight = withoutOffsets(position.inFlight, back);
+  return { next: position.next, inFlight, inFlightCount: countOf(inFlight), due };
+};
+
+/** Everything in flight whose deadline has passed. */
+export const expiredAt = (position: TopicPosition, now: Instant): readonly Offset[] =>
+  position.inFlight
+    .filter((batch) => batch.deadline <= now)
+    .flatMap((batch) => batch.cursors.map((c) => c.offset));
+
+/** When the next deadline or delay ends; undefined where nothing waits. */
+export const nextWake = (position: TopicPosition): Instant | undefined => {
+  let wake: Instant | undefined;
+  for (const { deadline } of position.inFlight) if (wake === undefined || deadline < wake) wake = deadline;
+  for (const { notBefore } of position.due) if (wake === undefined || notBefore < wake) wake = notBefore;
+  return wake;
+};
+
+/** The longest run at the front of what is due at `now` that can go out together: same attempt, at most `limit`. */
+export const dueAt = (position: TopicPosition, now: Instant, limit: number): readonly Pending[] => {
+  const run: Pending[] = [];
+  for (const pending of position.due) {
+    if (run.length === limit) break;
+    if (pending.notBefore > now) continue;
+    if (run[0] !== undefined && run[0].attempt !== pending.attempt) break;
+    run.push(pending);
+  }
+  return run;
+};
+
+/** What a successor must know: everything that was sent and not settled, to be sent again as its next attempt. */
+export const pendingOf = (position: TopicPosition): readonly Pending[] =>
+  position.inFlight.length === 0
+    ? position.due
+    : returned(
+        position,
+        position.inFlight.flatMap((batch) => batch.cursors.map((cursor) => cursor.offset)),
+        0,
+      ).due;
+
+const isPending = (position: TopicPosition, offset: Offset): boolean =>
+  position.inFlight.some(({ cursors }) => {
+    const first = cursors[0];
+    const last = cursors[cursors.length - 1];
+    if (first === undefined || last === undefined || offset < first.offset || offset > last.offset)
+      return false;
+    return first.offset === offset || cursors.some((cursor) => cursor.offset === offset);
+  }) || position.due.some((pending) => pending.cursor.offset === offset);
+
+const withoutHead = (inFlight: readonly InFlightBatch[], head: InFlightBatch): readonly InFlightBatch[] =>
+  head.cursors.length === 1
+    ? inFlight.slice(1)
+    : [{ ...head, cursors: head.cursors.slice(1) }, ...inFlight.slice(1)];
+
+const withoutOffsets = (
+  inFlight: readonly InFlightBatch[],
+  gone: ReadonlySet<Offset>,
+): readonly InFlightBatch[] =>
+  inFlight.flatMap((batch) => {
+    const cursors = batch.cursors.filter((cursor) => !gone.has(cursor.offset));
+    if (cursors.length === batch.cursors.length) return [batch];
+    return cursors.length === 0 ? [] : [{ ...batch, cursors }];
+  });
+
+const withoutPending = (due: readonly Pending[], gone: ReadonlySet<Offset>): readonly Pending[] =>
+  due.filter((pending) => !gone.has(pending.cursor.offset));
+
+const countOf = (inFlight: readonly InFlightBatch[]): number =>
+  inFlight.reduce((count, batch) => count + batch.cursors.length, 0);

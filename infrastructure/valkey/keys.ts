@@ -1,0 +1,36 @@
+/**
+ * The names of streams and channels in Valkey. `topic:<name>` is promised to users (`XLEN topic:notifications`).
+ * A channel also carries the database number, because pub/sub does not know databases.
+ */
+import { assertNever } from '../../domain/assert-never.js';
+import type { Stream } from '../../application/ports/event-store.js';
+
+export interface KeyNames {
+  readonly key: (stream: Stream) => string;
+  readonly channel: (stream: Stream) => string;
+}
+
+export const keyNames = ({
+  keyPrefix,
+  db,
+}: {
+  readonly keyPrefix: string;
+  readonly db: number;
+}): KeyNames => {
+  const key = (stream: Stream): string => `${keyPrefix}${unprefixed(stream)}`;
+  return { key, channel: (stream) => `${key(stream)}@${db}` };
+};
+
+const unprefixed = (stream: Stream): string => {
+  switch (stream.kind) {
+    case 'topic':
+      return `topic:${stream.topic}`;
+    case 'subscription':
+      // The principal may be any text; encoded, it has no slash of its own, so two identities never share a key.
+      return `subscription:${encodeURIComponent(stream.identity.principal)}/${stream.identity.clientId}`;
+    case 'catalogue':
+      return 'topics';
+    default:
+      return assertNever(stream);
+  }
+};

@@ -1,0 +1,32 @@
+/** From what the client library throws to what the port promises, in one place. */
+import type { StoreUnavailable } from '../../application/ports/event-store.js';
+
+type Reason = StoreUnavailable['reason'];
+
+/** How Valkey's error replies begin, and what they mean to us. Whatever else it answers: it has refused. */
+const REASONS: readonly (readonly [prefix: string, reason: Reason])[] = [
+  ['OOM', 'full'],
+  ['LOADING', 'loading'],
+  ['READONLY', 'read_only'],
+  ['NOREPLICAS', 'read_only'],
+  ['MISCONF', 'write_error'],
+];
+
+const unavailable = (
+  outcome: StoreUnavailable['outcome'],
+  reason: Reason,
+  cause: unknown,
+): StoreUnavailable => ({ _tag: 'StoreUnavailable', outcome, reason, cause });
+
+/** The command never left this process. */
+export const notSent = (reason: Reason): StoreUnavailable => unavailable('not_stored', reason, undefined);
+
+/** A command that was sent has failed: an error reply is a refusal; silence or a cut connection leaves it open. */
+export const fromSentCommand = (error: unknown): StoreUnavailable => {
+  if (!(error instanceof Error)) return unavailable('unknown', 'failed', error);
+  if (error.name === 'ReplyError') {
+    const known = REASONS.find(([prefix]) => error.message.startsWith(prefix));
+    return unavailable('not_stored', known?.[1] ?? 'failed', error);
+  }
+  return unavailable('unknown', error.message.includes('timed out') ? 'timeout' : 'disconnected', error);
+};
