@@ -12,6 +12,8 @@ import type { TopicName } from '../../domain/topic/topic-name.js';
 export interface MessageBatch {
   readonly topic: TopicName;
   readonly messages: readonly Recorded<MessagePublished>[];
+  /** Their places, without their payloads: what is in flight must not hold on to what was sent. */
+  readonly cursors: readonly Cursor[];
   /** Where a connection keeps its encoding of the whole batch for the next connection of its kind. */
   encoded?: Uint8Array;
 }

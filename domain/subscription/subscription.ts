@@ -43,8 +43,8 @@ export interface OpenSubscription {
   /** Where the topics that exist begin, for those that the subscription does not follow yet. */
   readonly starts: readonly TopicStart[];
   readonly topicsMax: number;
-  /** The connection that takes the subscription over; absent for a poll, which holds nothing. */
-  readonly session?: string;
+  /** Whoever takes the subscription over: a connection's own name, or `POLLS`. */
+  readonly session: string;
 }
 
 /** A topic came into being that one of the patterns matches. */
@@ -108,11 +108,14 @@ export type SubscriptionCommand =
 
 // State
 
+/** The session of all polls: they hold nothing between two answers, so they do not take over from each other. */
+export const POLLS = 'polls';
+
 export interface Subscription {
   readonly isOpen: boolean;
   readonly guarantee: Guarantee;
   readonly settings: SubscriptionSettings;
-  /** The connection that holds it; undefined where none ever did. */
+  /** Who holds it; undefined where nobody ever did. */
   readonly session: string | undefined;
   /** As the client named them. */
   readonly topics: readonly TopicPattern[];
@@ -321,7 +324,7 @@ const open = (subscription: Subscription, command: OpenSubscription): Decision =
   return E.right([
     ...(isAsItWas ? [] : [{ type: 'SubscriptionOpened', guarantee, settings } as const]),
     ...topicsAdded(topics, starts),
-    ...(session === undefined ? [] : [{ type: 'SessionStarted', session } as const]),
+    ...(session === subscription.session ? [] : [{ type: 'SessionStarted', session } as const]),
   ]);
 };
 

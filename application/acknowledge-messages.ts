@@ -1,0 +1,83 @@
+/** Acknowledgement over HTTP: of what a poll was given, or of what a connection of this instance was. */
+import { either as E, function as F, taskEither as TE } from 'fp-ts';
+import { replay } from '../domain/decider.js';
+import type { MessageId } from '../domain/message/message-id.js';
+import type { ClientId, Identity } from '../domain/subscription/client-id.js';
+import type { SubscriptionEvent } from '../domain/subscription/subscription-events.js';
+import { subscription } from '../domain/subscription/subscription.js';
+import { settlementOf } from '../domain/subscription/topic-position.js';
+import type { Principal } from './ports/authenticator.js';
+import type { StoreUnavailable, VersionConflict } from './ports/event-store.js';
+import { byTopic, type Acknowledged } from './session.js';
+import type { Sessions } from './sessions.js';
+import type { Folded, SubscriptionJournal } from './subscription-journal.js';
+
+/** Idempotent. Answers once it is recorded; ids that were never delivered to this subscription are named. */
+export type AcknowledgeMessages = (
+  principal: Principal,
+  clientId: ClientId,
+  ids: readonly MessageId[],
+) => TE.TaskEither<StoreUnavailable | VersionConflict, Acknowledged>;
+
+const ATTEMPTS_MAX = 8;
+
+/** The session knows and will record it with its next commit, but the caller was promised more than that. */
+const NOT_RECORDED: StoreUnavailable = {
+  _tag: 'StoreUnavailable',
+  outcome: 'unknown',
+  reason: 'failed',
+  cause: undefined,
+};
+
+export const makeAcknowledgeMessages =
+  (journal: SubscriptionJournal, sessions: Sessions): AcknowledgeMessages =>
+  (principal, clientId, ids) => {
+    const identity: Identity = { principal: principal.id, clientId };
+    return async () => {
+      const session = sessions.find(identity);
+      if (session !== undefined) {
+        const acknowledged = session.acknowledge(ids);
+        await session.commit();
+        return session.needsCommit ? E.left(NOT_RECORDED) : E.right(acknowledged);
+      }
+      for (let attempt = 1; ; attempt++) {
+        const recorded = await F.pipe(
+          journal.load(identity),
+          TE.map((folded) => decide(folded, ids)),
+          TE.tap(({ folded, events }) => journal.append(folded, events)),
+          TE.map(({ acknowledged }) => acknowledged),
+        )();
+        if (E.isRight(recorded) || recorded.left._tag !== 'VersionConflict' || attempt === ATTEMPTS_MAX)
+          return recorded;
+      }
+    };
+  };
+
+const decide = (
+  folded: Folded,
+  ids: readonly MessageId[],
+): {
+  readonly folded: Folded;
+  readonly events: readonly SubscriptionEvent[];
+  readonly acknowledged: Acknowledged;
+} => {
+  const events: SubscriptionEvent[] = [];
+  const unknown: MessageId[] = [];
+  let { state } = folded;
+  let acknowledged = 0;
+  for (const { topic, offsets, ids: idsOfTopic } of byTopic(ids)) {
+    const position = state.positions.get(topic);
+    const decided = subscription.decide(state, { type: 'Acknowledge', topic, offsets });
+    if (position === undefined || E.isLeft(decided)) {
+      unknown.push(...idsOfTopic);
+      continue;
+    }
+    const found = settlementOf(position, offsets);
+    acknowledged += found.known.length + found.settled.length;
+    const missing = new Set(found.unknown);
+    unknown.push(...idsOfTopic.filter(({ offset }) => missing.has(offset)));
+    events.push(...decided.right);
+    state = replay(subscription, state, decided.right);
+  }
+  return { folded, events, acknowledged: { acknowledged, unknown } };
+};

@@ -1,0 +1,95 @@
+/**
+ * Opening: what a subscribe frame and a poll have in common. Checks the grants, finds the topics that the names and
+ * patterns stand for, and where each begins.
+ */
+import { either as E, function as F, taskEither as TE } from 'fp-ts';
+import type { Guarantee } from '../domain/delivery/guarantee.js';
+import { BEGINNING } from '../domain/message/offset.js';
+import type { Start } from '../domain/subscription/start.js';
+import type { SubscriptionSettings } from '../domain/subscription/subscription-events.js';
+import {
+  namedTopics,
+  selects,
+  type OpenSubscription,
+  type Subscription,
+} from '../domain/subscription/subscription.js';
+import type { TopicName } from '../domain/topic/topic-name.js';
+import { isTopicName, type TopicPattern } from '../domain/topic/topic-pattern.js';
+import { mayReceive, maySubscribe } from './authorise.js';
+import type { Principal } from './ports/authenticator.js';
+import type { EventStore, StoreUnavailable } from './ports/event-store.js';
+import type { Forbidden } from './refusals.js';
+import type { TopicCatalogue } from './topic-catalogue.js';
+import { topicStarts } from './topic-starts.js';
+
+/** What the client asks for. Whatever it leaves out is as it was, or the default where the subscription is new. */
+export interface SubscriptionRequest {
+  readonly topics: readonly TopicPattern[];
+  readonly guarantee?: Guarantee;
+  readonly start: Start;
+  readonly ackTimeoutMs?: number;
+  readonly maxInFlight?: number;
+}
+
+export interface SubscriptionDefaults {
+  readonly settings: SubscriptionSettings;
+  readonly topicsMax: number;
+}
+
+export type PrepareOpening = (
+  principal: Principal,
+  state: Subscription,
+  request: SubscriptionRequest,
+  session: string,
+) => TE.TaskEither<Forbidden | StoreUnavailable, OpenSubscription>;
+
+export const makePrepareOpening =
+  (store: EventStore, catalogue: TopicCatalogue, defaults: SubscriptionDefaults): PrepareOpening =>
+  (principal, state, request, session) => {
+    const added = request.topics.filter((topic) => !state.topics.includes(topic));
+    const known = [...state.topics, ...added];
+    return F.pipe(
+      TE.fromEither<Forbidden | StoreUnavailable, readonly TopicPattern[]>(maySubscribe(principal, added)),
+      TE.flatMap(() => matched(catalogue, known)),
+      TE.map((topics) =>
+        topics.filter((topic) => mayReceive(principal, topic) && !state.positions.has(topic)),
+      ),
+      TE.flatMap((unknown) => {
+        // Wanted from now on, against matched by a pattern that was there before the topic was.
+        const isAdded = (topic: TopicName): boolean => selects(added, topic);
+        const since = unknown.filter((topic) => !isAdded(topic)).map((topic) => ({ topic, at: BEGINNING }));
+        const now = [...new Set([...namedTopics(added), ...unknown.filter(isAdded)])];
+        return F.pipe(
+          topicStarts(store, now, request.start),
+          TE.map((starts) => [...since, ...starts]),
+        );
+      }),
+      TE.map((starts): OpenSubscription => ({
+        type: 'Open',
+        ...(request.guarantee === undefined ? {} : { guarantee: request.guarantee }),
+        settings: settingsOf(state, request, defaults.settings),
+        topics: request.topics,
+        starts,
+        topicsMax: defaults.topicsMax,
+        session,
+      })),
+    );
+  };
+
+const matched = (
+  catalogue: TopicCatalogue,
+  topics: readonly TopicPattern[],
+): TE.TaskEither<StoreUnavailable, readonly TopicName[]> => {
+  const patterns = topics.filter((topic) => !isTopicName(topic));
+  return patterns.length === 0 ? () => Promise.resolve(E.right([])) : catalogue.matching(patterns);
+};
+
+const settingsOf = (
+  state: Subscription,
+  { ackTimeoutMs, maxInFlight }: SubscriptionRequest,
+  defaults: SubscriptionSettings,
+): SubscriptionSettings => ({
+  ...(state.isOpen ? state.settings : defaults),
+  ...(ackTimeoutMs === undefined ? {} : { ackTimeoutMs }),
+  ...(maxInFlight === undefined ? {} : { maxInFlight: Math.min(maxInFlight, defaults.maxInFlight) }),
+});

@@ -1,0 +1,18 @@
+/** Everything that a use case can answer besides success. Interfaces map each to a status, a code and a close code. */
+import type { SubscriptionRefusal } from '../domain/subscription/subscription.js';
+import type { TopicRefusal } from '../domain/topic/topic.js';
+import type { StoreUnavailable, VersionConflict } from './ports/event-store.js';
+
+/** The principal's grants do not cover this. */
+export interface Forbidden {
+  readonly _tag: 'Forbidden';
+  readonly action: 'publish' | 'subscribe';
+  readonly topic: string;
+}
+
+export type PublishRefusal = Forbidden | TopicRefusal | StoreUnavailable;
+
+/** `VersionConflict`: several connections fight over one subscription, and this one lost too often to go on. */
+export type SubscribeRefusal = Forbidden | SubscriptionRefusal | StoreUnavailable | VersionConflict;
+
+export type Refusal = PublishRefusal | SubscribeRefusal;

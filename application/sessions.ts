@@ -1,0 +1,183 @@
+/**
+ * The sessions of this instance: opens them, ends them, and keeps the two clocks that all of them share: a commit of
+ * what was acknowledged, and a tick in which deadlines are looked at.
+ */
+import { either as E, function as F, taskEither as TE } from 'fp-ts';
+import { BEGINNING } from '../domain/message/offset.js';
+import type { ClientId, Identity } from '../domain/subscription/client-id.js';
+import { subscription } from '../domain/subscription/subscription.js';
+import type { Milliseconds } from '../domain/time.js';
+import type { TopicName } from '../domain/topic/topic-name.js';
+import type { TopicPattern } from '../domain/topic/topic-pattern.js';
+import { mayReceive } from './authorise.js';
+import type { PrepareOpening, SubscriptionRequest } from './open-subscription.js';
+import type { Principal } from './ports/authenticator.js';
+import type { ClientConnection, CloseReason } from './ports/client-connection.js';
+import type { Cancel } from './ports/clock.js';
+import type { IdSource } from './ports/id-source.js';
+import type { SubscribeRefusal } from './refusals.js';
+import { Session, type SessionDependencies } from './session.js';
+import type { Folded } from './subscription-journal.js';
+import type { TopicCatalogue } from './topic-catalogue.js';
+
+/** Acknowledgements wait this long for others to be recorded with. Longer: fewer writes, more repeats after a crash. */
+const COMMIT_INTERVAL_MS: Milliseconds = 100;
+/** How late a redelivery may be. */
+const TICK_MS: Milliseconds = 250;
+const ATTEMPTS_MAX = 8;
+
+export interface Opened {
+  readonly session: Session;
+  /** Topics with a position from before, on which the client goes on where it was. */
+  readonly recovered: readonly TopicPattern[];
+}
+
+export class Sessions {
+  private readonly all = new Set<Session>();
+  private readonly durable = new Map<string, Session>();
+  private cancels: readonly Cancel[] = [];
+
+  constructor(
+    private readonly dependencies: SessionDependencies,
+    private readonly prepareOpening: PrepareOpening,
+    private readonly ids: IdSource,
+    catalogue: TopicCatalogue,
+  ) {
+    catalogue.onCreated((topic) => this.onTopicCreated(topic));
+  }
+
+  start(): void {
+    this.cancels = [
+      this.every(COMMIT_INTERVAL_MS, () => {
+        for (const session of this.all) if (session.needsCommit) void session.commit();
+      }),
+      this.every(TICK_MS, () => {
+        const now = this.dependencies.clock.now();
+        for (const session of this.all) session.onTick(now);
+      }),
+    ];
+  }
+
+  /** Ends every session for `reason`; resolves when what they acknowledged is recorded. */
+  async stop(reason: CloseReason): Promise<void> {
+    for (const cancel of this.cancels) cancel();
+    await Promise.all([...this.all].map((session) => this.end(session, reason)));
+  }
+
+  /** The session that holds this subscription on this instance. */
+  find(identity: Identity): Session | undefined {
+    return this.durable.get(keyOf(identity));
+  }
+
+  /**
+   * Opens a subscription for a connection. With a client_id it is durable: the position outlives the connection, and
+   * whoever held it before is closed as superseded. Without one, it is gone with the connection.
+   * Nothing is delivered before the caller says `session.deliver()`: the client hears first that it is subscribed.
+   */
+  open(
+    principal: Principal,
+    clientId: ClientId | undefined,
+    request: SubscriptionRequest,
+    connection: ClientConnection,
+  ): TE.TaskEither<SubscribeRefusal, Opened> {
+    const name = this.ids.next();
+    const identity: Identity = { principal: principal.id, clientId: clientId ?? (name as ClientId) };
+    const isDurable = clientId !== undefined;
+    return async () => {
+      const held = this.find(identity);
+      if (held !== undefined) await this.end(held, 'superseded');
+      const opened = await this.take(principal, identity, request, name, isDurable);
+      if (E.isLeft(opened)) return opened;
+      const { before, after } = opened.right;
+      const session = new Session(this.dependencies, principal, connection, after, isDurable);
+      this.all.add(session);
+      if (isDurable) await this.hold(identity, session);
+      return E.right({
+        session,
+        recovered: request.topics.filter((topic) => before.state.topics.includes(topic)),
+      });
+    };
+  }
+
+  /** Adds topics to a session. */
+  extend(session: Session, request: SubscriptionRequest): TE.TaskEither<SubscribeRefusal, Opened> {
+    const before = session.state.state;
+    return F.pipe(
+      this.prepareOpening(session.principal, before, request, before.session ?? ''),
+      TE.flatMap((command) => session.change((state) => subscription.decide(state, command))),
+      TE.map(() => ({ session, recovered: request.topics.filter((topic) => before.topics.includes(topic)) })),
+    );
+  }
+
+  /** Takes topics off a session; their positions are forgotten. */
+  remove(session: Session, topics: readonly TopicPattern[]): TE.TaskEither<SubscribeRefusal, Folded> {
+    return session.change((state) => subscription.decide(state, { type: 'Remove', topics }));
+  }
+
+  /** Ends one session; without a reason where its connection is gone already. */
+  async end(session: Session, reason?: CloseReason): Promise<void> {
+    this.all.delete(session);
+    const key = keyOf(session.state.identity);
+    await session.end(reason);
+    if (this.durable.get(key) === session) this.durable.delete(key);
+  }
+
+  /** Reads the journal, decides, and appends that the session has begun; starts over when somebody was faster. */
+  private async take(
+    principal: Principal,
+    identity: Identity,
+    request: SubscriptionRequest,
+    name: string,
+    isDurable: boolean,
+  ): Promise<E.Either<SubscribeRefusal, { readonly before: Folded; readonly after: Folded }>> {
+    const { journal } = this.dependencies;
+    const unopened: Folded = {
+      identity,
+      state: subscription.initialState,
+      at: BEGINNING,
+      eventsSinceSnapshot: 0,
+    };
+    for (let attempt = 1; ; attempt++) {
+      const taken = await F.pipe(
+        TE.Do,
+        TE.bindW('before', () => (isDurable ? journal.load(identity) : TE.right(unopened))),
+        TE.bindW('command', ({ before }) => this.prepareOpening(principal, before.state, request, name)),
+        TE.bindW('events', ({ before, command }) =>
+          TE.fromEither(subscription.decide(before.state, command)),
+        ),
+        TE.bindW('after', ({ before, events }) =>
+          isDurable
+            ? journal.append(before, events)
+            : TE.right({ ...before, state: events.reduce(subscription.evolve, before.state) }),
+        ),
+      )();
+      if (E.isRight(taken) || taken.left._tag !== 'VersionConflict' || attempt === ATTEMPTS_MAX) return taken;
+    }
+  }
+
+  /** Two may have opened the same subscription at once; the one whose journal entry came later has it. */
+  private async hold(identity: Identity, session: Session): Promise<void> {
+    const other = this.find(identity);
+    const isNewer = other === undefined || other.state.at.n <= session.state.at.n;
+    if (isNewer) this.durable.set(keyOf(identity), session);
+    const loser = isNewer ? other : session;
+    if (loser !== undefined) await this.end(loser, 'superseded');
+  }
+
+  private onTopicCreated(topic: TopicName): void {
+    for (const session of this.all) {
+      if (mayReceive(session.principal, topic)) session.onTopicCreated(topic);
+    }
+  }
+
+  private every(intervalMs: Milliseconds, task: () => void): Cancel {
+    const { clock } = this.dependencies;
+    let cancel = clock.after(intervalMs, function again() {
+      cancel = clock.after(intervalMs, again);
+      task();
+    });
+    return () => cancel();
+  }
+}
+
+const keyOf = ({ principal, clientId }: Identity): string => `${clientId} ${principal}`;

@@ -1,0 +1,143 @@
+/**
+ * The journal of one subscription: reads and folds it, and appends what was decided, fenced by the version that the
+ * decision was made on. Long histories are replaced by a snapshot, so folding one stays cheap.
+ */
+import { either as E, function as F, taskEither as TE } from 'fp-ts';
+import { BEGINNING, type Cursor, type Recorded } from '../domain/message/offset.js';
+import type { Identity } from '../domain/subscription/client-id.js';
+import type { SubscriptionEvent } from '../domain/subscription/subscription-events.js';
+import {
+  subscription,
+  toSnapshot,
+  type Subscription,
+  type SubscriptionCommand,
+  type SubscriptionRefusal,
+} from '../domain/subscription/subscription.js';
+import { replay } from '../domain/decider.js';
+import {
+  subscriptionStream,
+  type EventStore,
+  type StoreUnavailable,
+  type VersionConflict,
+} from './ports/event-store.js';
+
+/** A subscription as of a place in its journal. */
+export interface Folded {
+  readonly identity: Identity;
+  readonly state: Subscription;
+  /** The last event that `state` contains. Its `n` is the version that the next append expects. */
+  readonly at: Cursor;
+  readonly eventsSinceSnapshot: number;
+}
+
+export interface SubscriptionJournal {
+  /** The subscription as it is now; one that nobody has opened is `isOpen: false` at version 0. */
+  load(identity: Identity): TE.TaskEither<StoreUnavailable, Folded>;
+  /** What was appended since `folded`, in order. */
+  since(folded: Folded): TE.TaskEither<StoreUnavailable, readonly Recorded<SubscriptionEvent>[]>;
+  /** Appends right behind `folded`, or answers `VersionConflict` where somebody else has appended meanwhile. */
+  append(
+    folded: Folded,
+    events: readonly SubscriptionEvent[],
+  ): TE.TaskEither<StoreUnavailable | VersionConflict, Folded>;
+  /** Loads, decides and appends; starts over when somebody else was faster. */
+  execute(
+    identity: Identity,
+    command: SubscriptionCommand,
+  ): TE.TaskEither<StoreUnavailable | VersionConflict | SubscriptionRefusal, Folded>;
+}
+
+const PAGE = 500;
+/** Below this, folding costs less than the snapshot would. */
+const EVENTS_BEFORE_SNAPSHOT = 100;
+/** Whoever loses this many races in a row is not racing a client but a fault. */
+const ATTEMPTS_MAX = 8;
+
+export const fold = (folded: Folded, recorded: readonly Recorded<SubscriptionEvent>[]): Folded => {
+  const last = recorded[recorded.length - 1];
+  if (last === undefined) return folded;
+  const events = recorded.map(({ event }) => event);
+  const snapshot = events.findLastIndex(({ type }) => type === 'SubscriptionSnapshotted');
+  return {
+    identity: folded.identity,
+    state: replay(subscription, folded.state, snapshot === -1 ? events : events.slice(snapshot)),
+    at: { offset: last.offset, n: last.n },
+    eventsSinceSnapshot:
+      snapshot === -1 ? folded.eventsSinceSnapshot + events.length : events.length - 1 - snapshot,
+  };
+};
+
+/** The journal itself is gone: the next append begins it anew, with all that `folded` knows. */
+export const begunAnew = (folded: Folded): Folded => ({
+  ...folded,
+  at: BEGINNING,
+  eventsSinceSnapshot: EVENTS_BEFORE_SNAPSHOT,
+});
+
+export const makeSubscriptionJournal = (store: EventStore): SubscriptionJournal => {
+  const since: SubscriptionJournal['since'] = (folded) => async () => {
+    const stream = subscriptionStream(folded.identity);
+    const recorded: Recorded<SubscriptionEvent>[] = [];
+    for (let after = folded.at.offset; ;) {
+      const page = await store.read(stream, after, PAGE)();
+      if (E.isLeft(page)) return page;
+      recorded.push(...page.right);
+      const last = page.right[page.right.length - 1];
+      if (last === undefined || page.right.length < PAGE) return E.right(recorded);
+      after = last.offset;
+    }
+  };
+
+  const load: SubscriptionJournal['load'] = (identity) => {
+    const unopened: Folded = {
+      identity,
+      state: subscription.initialState,
+      at: BEGINNING,
+      eventsSinceSnapshot: 0,
+    };
+    return F.pipe(
+      since(unopened),
+      TE.map((recorded) => fold(unopened, recorded)),
+    );
+  };
+
+  const append: SubscriptionJournal['append'] = (folded, events) => {
+    if (events.length === 0) return TE.right(folded);
+    const stream = subscriptionStream(folded.identity);
+    const state = replay(subscription, folded.state, events);
+    const isLong = folded.eventsSinceSnapshot + events.length > EVENTS_BEFORE_SNAPSHOT;
+    const all = isLong ? [...events, toSnapshot(state)] : events;
+    return F.pipe(
+      store.append(stream, all, { expected: folded.at.n }),
+      TE.map((cursors): Folded => ({
+        identity: folded.identity,
+        state,
+        at: cursors[cursors.length - 1] ?? folded.at,
+        eventsSinceSnapshot: isLong ? 0 : folded.eventsSinceSnapshot + events.length,
+      })),
+      // The snapshot stands; what lies in front of it may stay a while where trimming fails.
+      TE.tapTask((next) => (isLong ? store.trim(stream, next.at.offset) : () => Promise.resolve(undefined))),
+    );
+  };
+
+  const execute: SubscriptionJournal['execute'] = (identity, command) => async () => {
+    for (let attempt = 1; ; attempt++) {
+      const appended = await F.pipe(
+        load(identity),
+        TE.flatMap((folded) =>
+          F.pipe(
+            TE.fromEither(subscription.decide(folded.state, command)),
+            TE.flatMap(
+              (events): TE.TaskEither<StoreUnavailable | VersionConflict | SubscriptionRefusal, Folded> =>
+                append(folded, events),
+            ),
+          ),
+        ),
+      )();
+      if (E.isRight(appended) || appended.left._tag !== 'VersionConflict' || attempt === ATTEMPTS_MAX)
+        return appended;
+    }
+  };
+
+  return { load, since, append, execute };
+};
