@@ -89,7 +89,7 @@ export class Session {
 
   constructor(
     private readonly dependencies: SessionDependencies,
-    readonly principal: Principal,
+    public principal: Principal,
     private readonly connection: ClientConnection,
     /** The subscription as it was taken over. */
     private folded: Folded,

@@ -44,9 +44,7 @@ export const decodeEvent = (stream: Stream, { body, meta }: StoredTexts): Stored
 const decodeMessage = (payload: string, meta: string): MessagePublished | undefined => {
   if (meta === '') return { type: 'MessagePublished', payload };
   const decoded = decodeJson(MetaCodec, meta);
-  return decoded === undefined
-    ? undefined
-    : ({ type: 'MessagePublished', payload, ...decoded });
+  return decoded === undefined ? undefined : { type: 'MessagePublished', payload, ...decoded };
 };
 
 const decodeJson = <A>(codec: t.Decoder<unknown, A>, text: string): A | undefined =>

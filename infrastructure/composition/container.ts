@@ -1,0 +1,205 @@
+/**
+ * COMPOSITION ROOT: what is built from what. Three modules: the driven adapters, the use cases, the interfaces.
+ * Everything is a singleton, made when it is first asked for.
+ */
+import 'reflect-metadata';
+import { Container, ContainerModule } from 'inversify';
+import { makeAcknowledgeMessages } from '../../application/acknowledge-messages.js';
+import { LiveTopics } from '../../application/live-topics.js';
+import { makePrepareOpening } from '../../application/open-subscription.js';
+import { makePollMessages } from '../../application/poll-messages.js';
+import { makePublishMessages } from '../../application/publish-messages.js';
+import { Sessions } from '../../application/sessions.js';
+import { makeSubscriptionJournal } from '../../application/subscription-journal.js';
+import { TopicCatalogue } from '../../application/topic-catalogue.js';
+import { ConnectionLimit } from '../../interfaces/connection-limit.js';
+import { makeHttpApp } from '../../interfaces/http/app.js';
+import { WebSocketEndpoint } from '../../interfaces/websocket/server.js';
+import { ApiKeyAuthenticator } from '../auth/api-key-authenticator.js';
+import { CachingAuthenticator } from '../auth/caching-authenticator.js';
+import { JwtAuthenticator } from '../auth/jwt-authenticator.js';
+import { TokenShapeAuthenticator } from '../auth/token-shape-authenticator.js';
+import type { AuthConfig, Config } from '../config/config.js';
+import { JsonLogger } from '../observability/json-logger.js';
+import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
+import { RandomIdSource } from '../system/random-id-source.js';
+import { SystemClock } from '../system/system-clock.js';
+import { Lifecycle } from './lifecycle.js';
+import { openStorage } from './storage.js';
+import { TOKENS } from './tokens.js';
+
+const drivenAdapters = new ContainerModule(({ bind }) => {
+  bind(TOKENS.Clock).toResolvedValue(() => new SystemClock());
+  bind(TOKENS.IdSource).toResolvedValue(() => new RandomIdSource());
+  bind(TOKENS.Logger).toResolvedValue((config) => new JsonLogger(config.log.level), [TOKENS.Config]);
+  bind(TOKENS.Metrics).toResolvedValue(() => new PrometheusMetrics());
+  bind(TOKENS.Storage).toResolvedValue(openStorage, [TOKENS.Config, TOKENS.Clock, TOKENS.Logger]);
+  bind(TOKENS.EventStore).toResolvedValue(({ store }) => store, [TOKENS.Storage]);
+  bind(TOKENS.EventFeed).toResolvedValue(({ feed }) => feed, [TOKENS.Storage]);
+  bind(TOKENS.Authenticator).toResolvedValue(
+    ({ apiKeys, jwt }, clock) =>
+      new CachingAuthenticator(
+        new TokenShapeAuthenticator(
+          new ApiKeyAuthenticator(apiKeys),
+          jwt === undefined ? undefined : new JwtAuthenticator(jwt, clock),
+        ),
+        clock,
+      ),
+    [TOKENS.Auth, TOKENS.Clock],
+  );
+});
+
+const useCases = new ContainerModule(({ bind }) => {
+  bind(TOKENS.SubscriptionJournal).toResolvedValue(makeSubscriptionJournal, [TOKENS.EventStore]);
+  bind(TOKENS.LiveTopics).toResolvedValue(
+    (feed, clock, metrics) => new LiveTopics(feed, clock, metrics),
+    [TOKENS.EventFeed, TOKENS.Clock, TOKENS.Metrics],
+  );
+  bind(TOKENS.TopicCatalogue).toResolvedValue(
+    (store, feed) => new TopicCatalogue(store, feed),
+    [TOKENS.EventStore, TOKENS.EventFeed],
+  );
+  bind(TOKENS.PrepareOpening).toResolvedValue(
+    (store, catalogue, { delivery, limits }) =>
+      makePrepareOpening(store, catalogue, {
+        settings: {
+          ackTimeoutMs: delivery.ackTimeoutMs,
+          maxInFlight: delivery.maxInFlight,
+          maxDeliveries: delivery.maxDeliveries,
+        },
+        topicsMax: limits.topicsPerSubscriptionMax,
+      }),
+    [TOKENS.EventStore, TOKENS.TopicCatalogue, TOKENS.Config],
+  );
+  bind(TOKENS.Sessions).toResolvedValue(
+    (store, journal, liveTopics, clock, metrics, logger, prepareOpening, ids, catalogue) =>
+      new Sessions({ store, journal, liveTopics, clock, metrics, logger }, prepareOpening, ids, catalogue),
+    [
+      TOKENS.EventStore,
+      TOKENS.SubscriptionJournal,
+      TOKENS.LiveTopics,
+      TOKENS.Clock,
+      TOKENS.Metrics,
+      TOKENS.Logger,
+      TOKENS.PrepareOpening,
+      TOKENS.IdSource,
+      TOKENS.TopicCatalogue,
+    ],
+  );
+  bind(TOKENS.PublishMessages).toResolvedValue(
+    (store, clock, metrics, { limits }) =>
+      makePublishMessages(store, clock, metrics, { payloadBytesMax: limits.messageBytesMax }),
+    [TOKENS.EventStore, TOKENS.Clock, TOKENS.Metrics, TOKENS.Config],
+  );
+  bind(TOKENS.PollMessages).toResolvedValue(
+    (store, journal, liveTopics, sessions, catalogue, prepareOpening, clock, metrics) =>
+      makePollMessages({ store, journal, liveTopics, sessions, catalogue, prepareOpening, clock, metrics }),
+    [
+      TOKENS.EventStore,
+      TOKENS.SubscriptionJournal,
+      TOKENS.LiveTopics,
+      TOKENS.Sessions,
+      TOKENS.TopicCatalogue,
+      TOKENS.PrepareOpening,
+      TOKENS.Clock,
+      TOKENS.Metrics,
+    ],
+  );
+  bind(TOKENS.AcknowledgeMessages).toResolvedValue(makeAcknowledgeMessages, [
+    TOKENS.SubscriptionJournal,
+    TOKENS.Sessions,
+  ]);
+});
+
+const interfaces = new ContainerModule(({ bind }) => {
+  bind(TOKENS.ConnectionLimit).toResolvedValue(
+    ({ limits }) => new ConnectionLimit(limits.connectionsPerInstanceMax),
+    [TOKENS.Config],
+  );
+  bind(TOKENS.WebSocketEndpoint).toResolvedValue(
+    (sessions, publish, authenticator, clock, logger, connections, metrics, { server, limits }) =>
+      new WebSocketEndpoint(
+        { sessions, publish, authenticator, clock, logger, connections, metrics },
+        {
+          messageBytesMax: limits.messageBytesMax,
+          bufferedBytesMax: limits.bufferedBytesPerConnectionMax,
+          writeTimeoutMs: server.writeTimeoutMs,
+        },
+      ),
+    [
+      TOKENS.Sessions,
+      TOKENS.PublishMessages,
+      TOKENS.Authenticator,
+      TOKENS.Clock,
+      TOKENS.Logger,
+      TOKENS.ConnectionLimit,
+      TOKENS.Metrics,
+      TOKENS.Config,
+    ],
+  );
+  bind(TOKENS.Draining).toResolvedValue(() => ({ isDraining: false }));
+  bind(TOKENS.HttpApp).toResolvedValue(
+    (
+      publish,
+      polls,
+      acknowledge,
+      authenticator,
+      connections,
+      logger,
+      storage,
+      metrics,
+      config,
+      version,
+      draining,
+    ) =>
+      makeHttpApp(
+        {
+          publish,
+          polls,
+          acknowledge,
+          authenticator,
+          connections,
+          logger,
+          management: { version, storage: storage.health, metrics, isDraining: () => draining.isDraining },
+        },
+        { messageBytesMax: config.limits.messageBytesMax, pollTimeoutMaxMs: config.server.maxPollTimeoutMs },
+      ),
+    [
+      TOKENS.PublishMessages,
+      TOKENS.PollMessages,
+      TOKENS.AcknowledgeMessages,
+      TOKENS.Authenticator,
+      TOKENS.ConnectionLimit,
+      TOKENS.Logger,
+      TOKENS.Storage,
+      TOKENS.Metrics,
+      TOKENS.Config,
+      TOKENS.Version,
+      TOKENS.Draining,
+    ],
+  );
+  bind(TOKENS.Lifecycle).toResolvedValue(
+    (app, endpoint, polls, sessions, storage, logger, { server }, draining) =>
+      new Lifecycle(app, endpoint, polls, sessions, storage, logger, server, draining),
+    [
+      TOKENS.HttpApp,
+      TOKENS.WebSocketEndpoint,
+      TOKENS.PollMessages,
+      TOKENS.Sessions,
+      TOKENS.Storage,
+      TOKENS.Logger,
+      TOKENS.Config,
+      TOKENS.Draining,
+    ],
+  );
+});
+
+/** The service that `config` describes, with `auth` as its credentials. Nothing runs before `lifecycle.start()`. */
+export const makeContainer = (config: Config, auth: AuthConfig, version: string): Container => {
+  const container = new Container({ defaultScope: 'Singleton' });
+  container.bind(TOKENS.Config).toConstantValue(config);
+  container.bind(TOKENS.Auth).toConstantValue(auth);
+  container.bind(TOKENS.Version).toConstantValue(version);
+  container.load(drivenAdapters, useCases, interfaces);
+  return container;
+};

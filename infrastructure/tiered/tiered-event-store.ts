@@ -1,0 +1,141 @@
+/**
+ * EventStore and EventFeed in two tiers: everything is written to the persistent tier; what is followed is also kept
+ * in the hot tier, filled by the feed, and read from there first.
+ */
+import { either as E, taskEither as TE } from 'fp-ts';
+import type { Clock } from '../../application/ports/clock.js';
+import type { EventFeed, Following } from '../../application/ports/event-feed.js';
+import type {
+  AppendOptions,
+  Bounds,
+  EventStore,
+  StoredEvent,
+  StoreUnavailable,
+  Stream,
+  VersionConflict,
+} from '../../application/ports/event-store.js';
+import type { Cursor, Offset, Recorded } from '../../domain/message/offset.js';
+import { streamKey } from '../memory/stream-key.js';
+import { HotTier, type HotTierSettings } from './hot-tier.js';
+
+/** What keeps the window of one topic filled, for as long as anybody follows the topic. */
+interface Filling {
+  readonly following: Following;
+  followers: number;
+}
+
+/** Windows of topics in which nothing happens any more are looked at this often. */
+const EVICTION_INTERVAL_MS = 1_000;
+
+export class TieredEventStore implements EventStore, EventFeed {
+  private readonly hot: HotTier;
+  private readonly fillings = new Map<string, Filling>();
+  private cancelEviction: () => void;
+
+  constructor(
+    private readonly store: EventStore,
+    private readonly feed: EventFeed,
+    private readonly clock: Clock,
+    settings: HotTierSettings,
+  ) {
+    this.hot = new HotTier(settings);
+    this.cancelEviction = clock.after(EVICTION_INTERVAL_MS, () => this.evict());
+  }
+
+  close(): void {
+    this.cancelEviction();
+  }
+
+  append<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    events: readonly Event[],
+    options?: AppendOptions,
+  ): TE.TaskEither<StoreUnavailable | VersionConflict, readonly Cursor[]> {
+    return this.store.append(stream, events, options);
+  }
+
+  read<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    after: Offset,
+    limit: number,
+  ): TE.TaskEither<StoreUnavailable, readonly Recorded<Event>[]> {
+    const hot = this.readHot(stream, after, limit);
+    return hot === undefined ? this.store.read(stream, after, limit) : TE.right(hot);
+  }
+
+  peek<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    after: Cursor,
+    limit: number,
+  ): readonly Recorded<Event>[] | undefined {
+    const hot = this.readHot(stream, after.offset, limit);
+    return hot?.[0]?.n === after.n + 1 ? hot : undefined;
+  }
+
+  bounds(stream: Stream): TE.TaskEither<StoreUnavailable, Bounds> {
+    return this.store.bounds(stream);
+  }
+
+  trim(stream: Stream, below: Offset): TE.TaskEither<StoreUnavailable, void> {
+    this.hot.window(streamKey(stream))?.dropBelow(below);
+    return this.store.trim(stream, below);
+  }
+
+  follow<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    onEvents: (events: readonly Recorded<Event>[]) => void,
+  ): Following {
+    if (stream.kind !== 'topic') return this.feed.follow(stream, onEvents);
+    const key = streamKey(stream);
+    const filling = this.fillings.get(key) ?? this.fill(stream, key);
+    filling.followers += 1;
+    // Followed second, so told second: whoever is told of a message finds it in the window already.
+    const following = this.feed.follow(stream, onEvents);
+    let isStopped = false;
+    return {
+      start: following.start,
+      stop: () => {
+        if (isStopped) return;
+        isStopped = true;
+        following.stop();
+        filling.followers -= 1;
+        if (filling.followers === 0) this.empty(key, filling);
+      },
+    };
+  }
+
+  private fill(stream: Stream, key: string): Filling {
+    const filling: Filling = {
+      followers: 0,
+      following: this.feed.follow(stream, (events) => this.hot.push(key, events, this.clock.now())),
+    };
+    this.fillings.set(key, filling);
+    void filling.following.start().then((start) => {
+      if (E.isRight(start) && this.fillings.get(key) === filling) this.hot.open(key, start.right);
+    });
+    return filling;
+  }
+
+  private empty(key: string, filling: Filling): void {
+    filling.following.stop();
+    this.fillings.delete(key);
+    this.hot.close(key);
+  }
+
+  private readHot<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    after: Offset,
+    limit: number,
+  ): readonly Recorded<Event>[] | undefined {
+    const window = this.hot.window(streamKey(stream));
+    if (window === undefined || after < window.first.offset) return undefined;
+    const events = window.after(after, limit);
+    // A topic's window holds messages only.
+    return events.length === 0 ? undefined : (events as readonly Recorded<Event>[]);
+  }
+
+  private evict(): void {
+    this.hot.evict(this.clock.now());
+    this.cancelEviction = this.clock.after(EVICTION_INTERVAL_MS, () => this.evict());
+  }
+}

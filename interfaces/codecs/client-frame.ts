@@ -1,0 +1,156 @@
+/** The frames that a client may send, one JSON object per WebSocket text message. */
+import { either as E, function as F } from 'fp-ts';
+import * as t from 'io-ts';
+import type { SubscriptionRequest } from '../../application/open-subscription.js';
+import type { AddressedPublication } from '../../application/publish-messages.js';
+import type { MessageId } from '../../domain/message/message-id.js';
+import type { ClientId } from '../../domain/subscription/client-id.js';
+import { LATEST } from '../../domain/subscription/start.js';
+import type { TopicPattern } from '../../domain/topic/topic-pattern.js';
+import { invalidRequest, type Problem } from '../problem.js';
+import { decode } from './decode.js';
+import {
+  ClientIdField,
+  GuaranteeField,
+  integerField,
+  listField,
+  MessageIdField,
+  optional,
+  secondsField,
+  StartField,
+  TopicPatternField,
+} from './fields.js';
+import { IDS_MAX } from './http-requests.js';
+import { isDeeperThan } from './json-text.js';
+import { decodePublication } from './publication.js';
+
+export type ClientFrame =
+  | {
+      readonly type: 'subscribe';
+      readonly clientId: ClientId | undefined;
+      readonly request: SubscriptionRequest;
+    }
+  | { readonly type: 'unsubscribe'; readonly topics: readonly TopicPattern[] }
+  | { readonly type: 'ack'; readonly ids: readonly MessageId[] }
+  | { readonly type: 'publish'; readonly item: AddressedPublication }
+  | { readonly type: 'auth'; readonly token: string }
+  | { readonly type: 'ping' };
+
+/** What a client called its frame; the reply to it says the same. */
+export type FrameId = string | number | undefined;
+
+export interface Decoded {
+  readonly id: FrameId;
+  readonly frame: E.Either<Problem, ClientFrame>;
+}
+
+const TOPICS_MAX = 1000;
+const IN_FLIGHT_MAX = 100_000;
+const ACK_TIMEOUT_SECONDS_MAX = 86_400;
+const FRAME_ID_CHARACTERS_MAX = 128;
+export const JSON_DEPTH_MAX = 64;
+
+const Topics = listField(TopicPatternField, TOPICS_MAX);
+
+const SubscribeFrame = t.type({
+  topics: Topics,
+  client_id: optional(ClientIdField),
+  delivery: optional(GuaranteeField),
+  from: optional(StartField),
+  max_in_flight: optional(integerField(1, IN_FLIGHT_MAX)),
+  ack_timeout: optional(secondsField(ACK_TIMEOUT_SECONDS_MAX)),
+});
+const UnsubscribeFrame = t.type({ topics: Topics });
+const AckFrame = t.type({
+  message_id: optional(MessageIdField),
+  message_ids: optional(listField(MessageIdField, IDS_MAX)),
+});
+const AuthFrame = t.type({ token: t.string });
+
+export const decodeClientFrame = (text: string): Decoded => {
+  const parsed = parse(text);
+  if (E.isLeft(parsed)) return { id: undefined, frame: parsed };
+  const body = parsed.right;
+  return { id: frameId(body['id']), frame: decodeBody(body, text) };
+};
+
+const parse = (text: string): E.Either<Problem, Readonly<Record<string, unknown>>> => {
+  if (isDeeperThan(text, JSON_DEPTH_MAX)) {
+    return E.left({
+      code: 'invalid_json',
+      detail: `The frame is nested deeper than ${JSON_DEPTH_MAX} levels.`,
+    });
+  }
+  try {
+    const body = JSON.parse(text) as unknown;
+    return typeof body === 'object' && body !== null && !Array.isArray(body)
+      ? E.right(body as Record<string, unknown>)
+      : E.left(invalidRequest('frame', 'must be a JSON object'));
+  } catch {
+    return E.left({ code: 'invalid_json', detail: 'The frame is not valid JSON.' });
+  }
+};
+
+const frameId = (id: unknown): FrameId =>
+  typeof id === 'number' || (typeof id === 'string' && id.length <= FRAME_ID_CHARACTERS_MAX) ? id : undefined;
+
+const TYPES = 'subscribe, unsubscribe, ack, publish, auth or ping';
+
+const decodeBody = (
+  body: Readonly<Record<string, unknown>>,
+  text: string,
+): E.Either<Problem, ClientFrame> => {
+  switch (body['type']) {
+    case 'ack':
+      return decodeAck(body);
+    case 'subscribe':
+      return F.pipe(decode(SubscribeFrame, body), E.map(toSubscribe));
+    case 'unsubscribe':
+      return F.pipe(
+        decode(UnsubscribeFrame, body),
+        E.map(({ topics }) => ({ type: 'unsubscribe', topics })),
+      );
+    case 'publish':
+      return F.pipe(
+        decodePublication(body, text),
+        E.map((item) => ({ type: 'publish', item })),
+      );
+    case 'auth':
+      return F.pipe(
+        decode(AuthFrame, body),
+        E.map(({ token }) => ({ type: 'auth', token })),
+      );
+    case 'ping':
+      return E.right({ type: 'ping' });
+    case undefined:
+      return E.left(invalidRequest('type', 'is required'));
+    default:
+      return E.left(invalidRequest('type', `must be ${TYPES}`));
+  }
+};
+
+const decodeAck = (body: Readonly<Record<string, unknown>>): E.Either<Problem, ClientFrame> =>
+  F.pipe(
+    decode(AckFrame, body),
+    E.flatMap(({ message_id, message_ids }): E.Either<Problem, ClientFrame> => {
+      if (message_id !== undefined && message_ids !== undefined) {
+        return E.left(invalidRequest('message_ids', 'must not be given together with message_id'));
+      }
+      const ids = message_id === undefined ? message_ids : [message_id];
+      return ids === undefined
+        ? E.left(invalidRequest('message_id', 'is required'))
+        : E.right({ type: 'ack', ids });
+    }),
+  );
+
+const toSubscribe = (frame: t.TypeOf<typeof SubscribeFrame>): ClientFrame => ({
+  type: 'subscribe',
+  clientId: frame.client_id,
+  request: {
+    topics: frame.topics,
+    start: frame.from ?? LATEST,
+    ...(frame.delivery === undefined ? {} : { guarantee: frame.delivery }),
+    ...(frame.max_in_flight === undefined ? {} : { maxInFlight: frame.max_in_flight }),
+    ...(frame.ack_timeout === undefined ? {} : { ackTimeoutMs: frame.ack_timeout * 1000 }),
+  },
+});

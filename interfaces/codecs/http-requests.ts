@@ -1,0 +1,89 @@
+/** The queries and bodies of the consumer's side of the HTTP API. */
+import { either as E, function as F } from 'fp-ts';
+import * as t from 'io-ts';
+import { DEFAULT_CLIENT_ID, type PollRequest } from '../../application/poll-messages.js';
+import type { MessageId } from '../../domain/message/message-id.js';
+import type { ClientId } from '../../domain/subscription/client-id.js';
+import { LATEST } from '../../domain/subscription/start.js';
+import type { Milliseconds } from '../../domain/time.js';
+import type { Problem } from '../problem.js';
+import { decode } from './decode.js';
+import {
+  ClientIdField,
+  GuaranteeField,
+  integerField,
+  listField,
+  MessageIdField,
+  optional,
+  secondsField,
+  StartField,
+  TopicPatternField,
+} from './fields.js';
+
+const TOPICS_MAX = 1000;
+const POLL_MESSAGES_MAX = 1000;
+const POLL_MESSAGES_DEFAULT = 100;
+const POLL_TIMEOUT_SECONDS_DEFAULT = 30;
+const ACK_TIMEOUT_SECONDS_MAX = 86_400;
+export const IDS_MAX = 1000;
+
+/** `?topics=a,b.*&timeout=30&max=100&client_id=&delivery=&from=&ack_timeout=`; a parameter without text is absent. */
+export const decodePollQuery = (
+  query: URLSearchParams,
+  timeoutMaxMs: Milliseconds,
+): E.Either<Problem, PollRequest> => {
+  const timeoutMax = Math.floor(timeoutMaxMs / 1000);
+  const PollQuery = t.type({
+    topics: listField(TopicPatternField, TOPICS_MAX),
+    timeout: optional(integerField(0, timeoutMax)),
+    max: optional(integerField(1, POLL_MESSAGES_MAX)),
+    client_id: optional(ClientIdField),
+    delivery: optional(GuaranteeField),
+    from: optional(StartField),
+    ack_timeout: optional(secondsField(ACK_TIMEOUT_SECONDS_MAX)),
+  });
+  const text = (name: string): string | undefined => {
+    const value = query.get(name);
+    return value === null || value === '' ? undefined : value;
+  };
+  const number = (name: string): number | string | undefined => {
+    const value = text(name);
+    return value === undefined || !/^\d+(\.\d+)?$/.test(value) ? value : Number(value);
+  };
+  return F.pipe(
+    decode(PollQuery, {
+      topics: text('topics')?.split(','),
+      timeout: number('timeout'),
+      max: number('max'),
+      client_id: text('client_id'),
+      delivery: text('delivery'),
+      from: text('from'),
+      ack_timeout: number('ack_timeout'),
+    }),
+    E.map((polled): PollRequest => ({
+      topics: polled.topics,
+      clientId: polled.client_id ?? DEFAULT_CLIENT_ID,
+      timeoutMs: Math.min((polled.timeout ?? POLL_TIMEOUT_SECONDS_DEFAULT) * 1000, timeoutMaxMs),
+      messagesMax: polled.max ?? POLL_MESSAGES_DEFAULT,
+      start: polled.from ?? LATEST,
+      ...(polled.delivery === undefined ? {} : { guarantee: polled.delivery }),
+      ...(polled.ack_timeout === undefined ? {} : { ackTimeoutMs: polled.ack_timeout * 1000 }),
+    })),
+  );
+};
+
+const AckBody = t.type({
+  message_ids: listField(MessageIdField, IDS_MAX),
+  client_id: optional(ClientIdField),
+});
+
+export interface AckRequest {
+  readonly ids: readonly MessageId[];
+  readonly clientId: ClientId;
+}
+
+export const decodeAckBody = (body: unknown): E.Either<Problem, AckRequest> =>
+  F.pipe(
+    decode(AckBody, body),
+    E.map(({ message_ids, client_id }) => ({ ids: message_ids, clientId: client_id ?? DEFAULT_CLIENT_ID })),
+  );

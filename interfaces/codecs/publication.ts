@@ -1,0 +1,85 @@
+/**
+ * A message as a producer sends it, in an HTTP body or a `publish` frame. Everything is decoded but the payload, of
+ * which only the place in the text is found.
+ */
+import { either as E, function as F } from 'fp-ts';
+import * as t from 'io-ts';
+import type { AddressedPublication } from '../../application/publish-messages.js';
+import { invalidRequest, type Problem } from '../problem.js';
+import { decode } from './decode.js';
+import { TopicNameField } from './fields.js';
+import { elementSpans, memberSpan, type Span } from './json-text.js';
+
+export const BULK_MESSAGES_MAX = 1000;
+
+const Durability = new t.Type<'stored'>(
+  'Durability',
+  (u): u is 'stored' => u === 'stored',
+  (u, context) => (u === 'stored' ? t.success(u) : t.failure(u, context, 'must be "stored"')),
+  t.identity,
+);
+
+const PublicationBody = t.intersection([
+  t.type({ topic: TopicNameField }),
+  t.partial({
+    ttl: t.number,
+    key: t.string,
+    priority: t.number,
+    headers: t.record(t.string, t.string),
+    durability: Durability,
+  }),
+]);
+
+/** `body` is what JSON.parse made of the text at `span`. */
+export const decodePublication = (
+  body: unknown,
+  text: string,
+  span: Span = { start: 0, end: text.length },
+): E.Either<Problem, AddressedPublication> => {
+  const decoded = decode(PublicationBody, body);
+  if (E.isLeft(decoded)) return decoded;
+  const payload = memberSpan(text, 'payload', span.start);
+  if (payload === undefined) return E.left(invalidRequest('payload', 'is required'));
+  const { topic, ttl, key, priority, headers } = decoded.right;
+  return E.right({
+    topic,
+    publication: {
+      payload: text.slice(payload.start, payload.end),
+      ...(ttl === undefined ? {} : { ttlSeconds: ttl }),
+      ...(key === undefined ? {} : { key }),
+      ...(priority === undefined ? {} : { priority }),
+      ...(headers === undefined ? {} : { headers }),
+    },
+  });
+};
+
+const BulkBody = t.type({ messages: t.UnknownArray });
+
+/** Each message by itself: one that is wrong does not stand in the way of the others. */
+export const decodeBulk = (
+  body: unknown,
+  text: string,
+): E.Either<Problem, readonly E.Either<Problem, AddressedPublication>[]> =>
+  F.pipe(
+    decode(BulkBody, body),
+    E.filterOrElse(
+      ({ messages }) => messages.length >= 1 && messages.length <= BULK_MESSAGES_MAX,
+      () => invalidRequest('messages', `must have 1 to ${BULK_MESSAGES_MAX} elements`),
+    ),
+    E.map(({ messages }) => {
+      const spans = elementSpans(text, memberSpan(text, 'messages')?.start ?? 0);
+      return messages.map((message, i) =>
+        F.pipe(
+          decodePublication(message, text, spans[i]),
+          E.mapLeft((problem) => inside(`messages[${i}]`, problem)),
+        ),
+      );
+    }),
+  );
+
+/** The same problem, its field seen from further outside. */
+export const inside = (outer: string, problem: Problem): Problem => {
+  if (problem.field === undefined) return problem;
+  const field = problem.field === 'body' ? outer : `${outer}.${problem.field}`;
+  return { ...problem, field, detail: problem.detail.replace(problem.field, field) };
+};

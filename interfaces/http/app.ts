@@ -1,0 +1,74 @@
+/** The HTTP API as a Koa application: what runs in front of the routes, and what becomes of an error behind them. */
+import Router from '@koa/router';
+import Koa, { type Middleware } from 'koa';
+import type { AcknowledgeMessages } from '../../application/acknowledge-messages.js';
+import type { PollMessages } from '../../application/poll-messages.js';
+import type { Authenticator } from '../../application/ports/authenticator.js';
+import type { Logger } from '../../application/ports/logger.js';
+import type { PublishMessages } from '../../application/publish-messages.js';
+import type { Milliseconds } from '../../domain/time.js';
+import type { ConnectionLimit } from '../connection-limit.js';
+import { authenticate, type Authenticated } from './authenticate.js';
+import { addManagementRoutes, type Management } from './management-routes.js';
+import { addMessagesRoutes } from './messages-routes.js';
+import { addPollRoutes } from './poll-routes.js';
+import { answerProblem } from './problem-response.js';
+
+export interface HttpSettings {
+  readonly messageBytesMax: number;
+  readonly pollTimeoutMaxMs: Milliseconds;
+}
+
+export interface HttpDependencies {
+  readonly publish: PublishMessages;
+  readonly polls: PollMessages;
+  readonly acknowledge: AcknowledgeMessages;
+  readonly authenticator: Authenticator;
+  readonly management: Management;
+  readonly connections: ConnectionLimit;
+  readonly logger: Logger;
+}
+
+export const makeHttpApp = (dependencies: HttpDependencies, settings: HttpSettings): Koa => {
+  const { publish, polls, acknowledge, authenticator, management, connections, logger } = dependencies;
+  const open = new Router();
+  addManagementRoutes(open, management);
+
+  const api = new Router<Authenticated>();
+  api.use(authenticate(authenticator));
+  addMessagesRoutes(api, publish, settings.messageBytesMax);
+  addPollRoutes(api, polls, acknowledge, connections, settings.pollTimeoutMaxMs);
+
+  const app = new Koa();
+  app.silent = true;
+  app.use(answerErrors(logger));
+  app.use(answerNotFound);
+  app.use(open.routes());
+  app.use(open.allowedMethods());
+  app.use(api.routes());
+  app.use(api.allowedMethods());
+  return app;
+};
+
+/** A throw is a bug of ours: the client learns that it was, the log learns the rest. */
+const answerErrors =
+  (logger: Logger): Middleware =>
+  async (context, next) => {
+    try {
+      await next();
+    } catch (error) {
+      logger.error('request_failed', { method: context.method, path: context.path, error });
+      answerProblem(context, { code: 'internal_error', detail: 'The proxy has logged what happened.' });
+    }
+  };
+
+/** What no route has answered. */
+const answerNotFound: Middleware = async (context, next) => {
+  await next();
+  if (context.body !== undefined && context.body !== null) return;
+  if (context.status === 404) {
+    answerProblem(context, { code: 'not_found', detail: `${context.path} is not part of this API.` });
+  } else if (context.status === 405 || context.status === 501) {
+    answerProblem(context, { code: 'method_not_allowed', detail: `${context.method} is not possible here.` });
+  }
+};

@@ -1,0 +1,82 @@
+/** GET /api/v1/poll and POST /api/v1/ack. */
+import type Router from '@koa/router';
+import { function as F, taskEither as TE } from 'fp-ts';
+import type { AcknowledgeMessages } from '../../application/acknowledge-messages.js';
+import type { PollAnswer, PollMessages } from '../../application/poll-messages.js';
+import { formatMessageId } from '../../domain/message/message-id.js';
+import type { Milliseconds } from '../../domain/time.js';
+import { messageMembers } from '../codecs/delivered-message.js';
+import { gapMembers } from '../codecs/gap.js';
+import { decodeAckBody, decodePollQuery } from '../codecs/http-requests.js';
+import type { ConnectionLimit } from '../connection-limit.js';
+import { toProblem } from '../problem.js';
+import type { Authenticated } from './authenticate.js';
+import { ENVELOPE_BYTES_MAX, jsonBody } from './json-body.js';
+import { answerProblem } from './problem-response.js';
+
+export const addPollRoutes = (
+  router: Router<Authenticated>,
+  polls: PollMessages,
+  acknowledge: AcknowledgeMessages,
+  connections: ConnectionLimit,
+  pollTimeoutMaxMs: Milliseconds,
+): void => {
+  router.get('/api/v1/poll', async (context) => {
+    if (!connections.take()) {
+      answerProblem(context, { code: 'too_many_connections', detail: 'Try again, or another instance.' });
+      return;
+    }
+    const gone = new AbortController();
+    const { res } = context;
+    res.once('close', () => {
+      if (!res.writableFinished) gone.abort();
+    });
+    try {
+      await F.pipe(
+        TE.fromEither(decodePollQuery(new URLSearchParams(context.querystring), pollTimeoutMaxMs)),
+        TE.flatMap((request) =>
+          F.pipe(polls.poll(context.state.principal, request, gone.signal), TE.mapLeft(toProblem)),
+        ),
+        TE.match(
+          (problem) => answerProblem(context, problem),
+          (answer) => {
+            context.status = 200;
+            context.type = 'application/json';
+            context.set('Cache-Control', 'no-store');
+            context.body = answerText(answer);
+          },
+        ),
+      )();
+    } finally {
+      connections.giveBack();
+    }
+  });
+
+  router.post('/api/v1/ack', jsonBody(ENVELOPE_BYTES_MAX * 8), async (context) => {
+    await F.pipe(
+      TE.fromEither(decodeAckBody(context.request.body)),
+      TE.flatMap(({ clientId, ids }) =>
+        F.pipe(acknowledge(context.state.principal, clientId, ids), TE.mapLeft(toProblem)),
+      ),
+      TE.match(
+        (problem) => answerProblem(context, problem),
+        ({ acknowledged, unknown }) => {
+          context.status = 200;
+          context.body = {
+            acknowledged,
+            unknown: unknown.map(({ topic, offset }) => formatMessageId(topic, offset)),
+          };
+        },
+      ),
+    )();
+  });
+};
+
+const answerText = ({ messages, gaps }: PollAnswer): string => {
+  const list = messages
+    .map(({ topic, message, attempt }) => `{${messageMembers(topic, message, attempt)}}`)
+    .join(',');
+  return gaps.length === 0
+    ? `{"messages":[${list}]}`
+    : `{"messages":[${list}],"gaps":[${gaps.map((gap) => `{${gapMembers(gap)}}`).join(',')}]}`;
+};

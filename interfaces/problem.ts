@@ -1,0 +1,111 @@
+/**
+ * Everything that can go wrong, as clients see it: one stable `code`, an HTTP status, and whether trying again later
+ * can help. The same rows serve HTTP problems (RFC 9457) and WebSocket error frames. API.md lists every code; a test
+ * fails when one is missing there.
+ */
+import { assertNever } from '../domain/assert-never.js';
+import type { StoreUnavailable } from '../application/ports/event-store.js';
+import type { Refusal } from '../application/refusals.js';
+
+/** Each code's HTTP status, and whether the same request may succeed later. */
+export const CODES = {
+  invalid_json: { status: 400, temporary: false, title: 'The text is not valid JSON' },
+  invalid_request: { status: 400, temporary: false, title: 'A field is missing or has a wrong value' },
+  unauthorized: { status: 401, temporary: false, title: 'A valid token is required' },
+  forbidden: { status: 403, temporary: false, title: 'The token does not allow this' },
+  not_found: { status: 404, temporary: false, title: 'There is nothing at this address' },
+  method_not_allowed: { status: 405, temporary: false, title: 'This address does not know the method' },
+  request_timeout: { status: 408, temporary: true, title: 'The request did not arrive in time' },
+  guarantee_mismatch: {
+    status: 409,
+    temporary: false,
+    title: 'The subscription has another delivery guarantee',
+  },
+  subscription_contended: { status: 409, temporary: true, title: 'Others use the same subscription at once' },
+  payload_too_large: { status: 413, temporary: false, title: 'The message is too large' },
+  unsupported_media_type: {
+    status: 415,
+    temporary: false,
+    title: 'The body must be uncompressed application/json',
+  },
+  not_subscribed: { status: 409, temporary: false, title: 'The connection has no subscription yet' },
+  client_id_mismatch: { status: 409, temporary: false, title: 'The connection has another client_id' },
+  unknown_messages: {
+    status: 404,
+    temporary: false,
+    title: 'Some ids were never delivered to this subscription',
+  },
+  too_many_requests: { status: 429, temporary: true, title: 'Too many requests are under way' },
+  internal_error: { status: 500, temporary: true, title: 'The proxy has made a mistake' },
+  too_many_connections: {
+    status: 503,
+    temporary: true,
+    title: 'The proxy has as many connections as it may',
+  },
+  shutting_down: { status: 503, temporary: true, title: 'The proxy is shutting down' },
+  storage_unavailable: { status: 503, temporary: true, title: 'The storage does not answer' },
+  storage_full: { status: 507, temporary: true, title: 'The storage is full' },
+} as const;
+
+export type Code = keyof typeof CODES;
+
+export interface Problem {
+  readonly code: Code;
+  readonly detail: string;
+  /** The field that is wrong, as a path: `messages[3].topic`. */
+  readonly field?: string;
+  /** For a publish: is the message stored? `unknown` means that it may be. */
+  readonly outcome?: 'not_stored' | 'unknown';
+}
+
+export const invalidRequest = (field: string, why: string): Problem => ({
+  code: 'invalid_request',
+  detail: `${field}: ${why}`,
+  field,
+});
+
+/** The problem that a use case's refusal stands for. */
+export const toProblem = (refusal: Refusal): Problem => {
+  switch (refusal._tag) {
+    case 'Forbidden':
+      return {
+        code: 'forbidden',
+        detail: `The token does not allow to ${refusal.action} to ${refusal.topic}.`,
+      };
+    case 'PayloadTooLarge':
+      return {
+        code: 'payload_too_large',
+        detail: `The payload must not be larger than ${refusal.payloadBytesMax} bytes.`,
+        field: 'payload',
+      };
+    case 'InvalidPublication':
+      return invalidRequest(refusal.field, refusal.why);
+    case 'GuaranteeMismatch':
+      return {
+        code: 'guarantee_mismatch',
+        detail: `The subscription was opened with delivery ${refusal.guarantee}; use another client_id for another guarantee.`,
+        field: 'delivery',
+      };
+    case 'TooManyTopics':
+      return invalidRequest('topics', `a subscription must not have more than ${refusal.topicsMax} topics`);
+    case 'TopicNotFollowed':
+      return invalidRequest('topics', `${refusal.topic} is not a topic of this subscription`);
+    case 'InFlightExceeded':
+      return invalidRequest('max_in_flight', `must not be more than ${refusal.maxInFlight}`);
+    case 'VersionConflict':
+      return {
+        code: 'subscription_contended',
+        detail: 'Another connection uses the same client_id at the same time.',
+      };
+    case 'StoreUnavailable':
+      return ofStore(refusal);
+    default:
+      return assertNever(refusal);
+  }
+};
+
+const ofStore = ({ reason, outcome }: StoreUnavailable): Problem => ({
+  code: reason === 'full' ? 'storage_full' : 'storage_unavailable',
+  detail: `The storage could not take the request (${reason}).`,
+  outcome,
+});

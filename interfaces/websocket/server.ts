@@ -1,0 +1,159 @@
+/** The WebSocket endpoint /ws: upgrades, asks whether clients are still there, and says goodbye to them. */
+import { STATUS_CODES, type IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { either as E } from 'fp-ts';
+import { WebSocketServer, type WebSocket } from 'ws';
+import type { Principal } from '../../application/ports/authenticator.js';
+import type { Cancel } from '../../application/ports/clock.js';
+import type { Metrics } from '../../application/ports/metrics.js';
+import type { Milliseconds } from '../../domain/time.js';
+import type { ConnectionLimit } from '../connection-limit.js';
+import { tokenOf } from '../http/authenticate.js';
+import { ENVELOPE_BYTES_MAX } from '../http/json-body.js';
+import { toProblemBody } from '../http/problem-response.js';
+import type { Problem } from '../problem.js';
+import { CLOSES } from './close-codes.js';
+import { SocketClient, type SocketClientDependencies } from './socket-client.js';
+import { WsConnection, type WsConnectionSettings } from './ws-connection.js';
+
+export interface WebSocketSettings extends WsConnectionSettings {
+  readonly messageBytesMax: number;
+}
+
+export interface WebSocketDependencies extends SocketClientDependencies {
+  readonly connections: ConnectionLimit;
+  readonly metrics: Metrics;
+}
+
+export const SUBPROTOCOL = 'pulsar-proxy.v1';
+
+/** How often every client is asked for a sign of life, and within which a client must have given one. */
+const PING_INTERVAL_MS: Milliseconds = 25_000;
+const FRAGMENTS_MAX = 64;
+/** Clients are sent away one by one this far apart, so that they do not all come back at once. */
+const GOODBYE_INTERVAL_MS: Milliseconds = 2;
+
+interface Guest {
+  readonly client: SocketClient;
+  isAlive: boolean;
+}
+
+export class WebSocketEndpoint {
+  private readonly server: WebSocketServer;
+  private readonly guests = new Map<WebSocket, Guest>();
+  private cancelPings: Cancel;
+  private isDraining = false;
+
+  constructor(
+    private readonly dependencies: WebSocketDependencies,
+    private readonly settings: WebSocketSettings,
+  ) {
+    this.server = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: settings.messageBytesMax + ENVELOPE_BYTES_MAX,
+      maxFragments: FRAGMENTS_MAX,
+      handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+    });
+    this.cancelPings = dependencies.clock.after(PING_INTERVAL_MS, () => this.pingAll());
+  }
+
+  /** Handles the `upgrade` event of an HTTP server. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on('error', () => socket.destroy());
+    this.upgradeOrRefuse(request, socket, head).catch((error: unknown) => {
+      this.dependencies.logger.error('upgrade_failed', { error });
+      socket.destroy();
+    });
+  }
+
+  /** Sends every client away within about `withinMs`, and resolves when their positions are recorded. */
+  async drain(withinMs: Milliseconds): Promise<void> {
+    this.isDraining = true;
+    this.cancelPings();
+    const guests = [...this.guests.values()];
+    const intervalMs = Math.min(GOODBYE_INTERVAL_MS, withinMs / Math.max(1, guests.length));
+    const { clock } = this.dependencies;
+    await Promise.all(
+      guests.map(
+        ({ client }, i) =>
+          new Promise<void>((resolve) => {
+            clock.after(i * intervalMs, () => void client.leave('going_away').then(resolve));
+          }),
+      ),
+    );
+  }
+
+  /** Cuts off whoever has not answered the goodbye. */
+  terminate(): void {
+    for (const webSocket of this.guests.keys()) webSocket.terminate();
+  }
+
+  private async upgradeOrRefuse(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const { authenticator, connections } = this.dependencies;
+    const url = new URL(request.url ?? '/', 'http://localhost');
+    if (url.pathname !== '/ws') {
+      refuse(socket, { code: 'not_found', detail: 'WebSockets are served at /ws.' });
+      return;
+    }
+    if (this.isDraining) {
+      refuse(socket, { code: 'shutting_down', detail: 'Try another instance.' });
+      return;
+    }
+    const token = tokenOf(request, url.searchParams);
+    const principal = token === undefined ? E.right(undefined) : await authenticator.authenticate(token)();
+    if (!connections.take()) {
+      refuse(socket, { code: 'too_many_connections', detail: 'Try again, or another instance.' });
+      return;
+    }
+    socket.once('close', () => connections.giveBack());
+    // A browser cannot read the status of a refused upgrade, but it can read a close code.
+    this.server.handleUpgrade(request, socket, head, (webSocket) => {
+      if (E.isLeft(principal)) webSocket.close(CLOSES.invalid_token.code, CLOSES.invalid_token.reason);
+      else this.welcome(webSocket, socket, principal.right);
+    });
+  }
+
+  private welcome(webSocket: WebSocket, socket: Duplex, principal: Principal | undefined): void {
+    const { metrics, clock, logger } = this.dependencies;
+    const connection = new WsConnection(webSocket, socket, this.settings, clock);
+    const client = new SocketClient(this.dependencies, connection, principal);
+    const guest: Guest = { client, isAlive: true };
+    this.guests.set(webSocket, guest);
+    metrics.connectionOpened('websocket');
+    webSocket.on('message', (data: Buffer, isBinary: boolean) => {
+      guest.isAlive = true;
+      if (isBinary) connection.close('binary_frame');
+      else client.onFrame(data.toString('utf8'));
+    });
+    webSocket.on('pong', () => (guest.isAlive = true));
+    webSocket.on('error', (error: Error) => logger.debug('websocket_error', { error: error.message }));
+    webSocket.on('close', () => {
+      this.guests.delete(webSocket);
+      metrics.connectionClosed('websocket');
+      void client.leave();
+    });
+  }
+
+  private pingAll(): void {
+    for (const [webSocket, guest] of this.guests) {
+      if (guest.isAlive) {
+        guest.isAlive = false;
+        webSocket.ping();
+      } else webSocket.terminate();
+    }
+    this.cancelPings = this.dependencies.clock.after(PING_INTERVAL_MS, () => this.pingAll());
+  }
+}
+
+/** Answers an upgrade request that stays HTTP. */
+const refuse = (socket: Duplex, problem: Problem): void => {
+  const body = toProblemBody(problem);
+  const text = JSON.stringify(body);
+  const retryAfter = body.temporary ? 'Retry-After: 1\r\n' : '';
+  socket.end(
+    `HTTP/1.1 ${body.status} ${STATUS_CODES[body.status] ?? ''}\r\nContent-Type: application/problem+json\r\n` +
+      `${retryAfter}Content-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
+  );
+};

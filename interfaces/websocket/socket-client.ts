@@ -1,0 +1,246 @@
+/**
+ * One client on one WebSocket: who it is, its subscription, and what each of its frames does. A connection has at most
+ * one subscription; further subscribe frames add topics to it.
+ */
+import { either as E, function as F, type taskEither as TE } from 'fp-ts';
+import type { SubscriptionRequest } from '../../application/open-subscription.js';
+import type { Authenticator, Principal } from '../../application/ports/authenticator.js';
+import type { Cancel, Clock } from '../../application/ports/clock.js';
+import type { Logger } from '../../application/ports/logger.js';
+import type { AddressedPublication, PublishMessages } from '../../application/publish-messages.js';
+import type { SubscribeRefusal } from '../../application/refusals.js';
+import type { Session } from '../../application/session.js';
+import type { Opened, Sessions } from '../../application/sessions.js';
+import { assertNever } from '../../domain/assert-never.js';
+import type { ClientId } from '../../domain/subscription/client-id.js';
+import type { MessageId } from '../../domain/message/message-id.js';
+import type { TopicPattern } from '../../domain/topic/topic-pattern.js';
+import { decodeClientFrame, type ClientFrame, type FrameId } from '../codecs/client-frame.js';
+import {
+  ackedFrame,
+  authenticatedFrame,
+  errorFrame,
+  pongFrame,
+  publishedFrame,
+  subscribedFrame,
+  unsubscribedFrame,
+} from '../codecs/server-frame.js';
+import { toProblem, type Problem } from '../problem.js';
+import type { CloseName } from './close-codes.js';
+import type { WsConnection } from './ws-connection.js';
+
+export interface SocketClientDependencies {
+  readonly sessions: Sessions;
+  readonly publish: PublishMessages;
+  readonly authenticator: Authenticator;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** How long a socket may stay without a token. */
+const AUTH_TIMEOUT_MS = 5_000;
+/** Frames of one client that may wait for the storage; the next one is refused. */
+const UNDER_WAY_MAX = 1_000;
+
+const NOT_SUBSCRIBED: Problem = { code: 'not_subscribed', detail: 'Send a subscribe frame first.' };
+
+export class SocketClient {
+  private principal: Principal | undefined;
+  private session: Session | undefined;
+  private clientId: ClientId | undefined;
+  private cancelTimer: Cancel;
+  private hasLeft = false;
+  /** Frames that change the subscription take effect one after the other. */
+  private changes: Promise<void> = Promise.resolve();
+  private underWay = 0;
+
+  constructor(
+    private readonly dependencies: SocketClientDependencies,
+    private readonly connection: WsConnection,
+    principal: Principal | undefined,
+  ) {
+    this.cancelTimer = dependencies.clock.after(AUTH_TIMEOUT_MS, () => connection.close('auth_timeout'));
+    connection.onWritable = () => this.session?.onWritable();
+    if (principal !== undefined) this.admit(principal);
+  }
+
+  onFrame(text: string): void {
+    const { id, frame } = decodeClientFrame(text);
+    if (E.isLeft(frame)) this.refuse(id, frame.left);
+    else this.handle(id, frame.right);
+  }
+
+  /** The connection is gone, or is to be closed for `reason`. Resolves when the position is recorded. */
+  async leave(reason?: CloseName & ('going_away' | 'token_expired')): Promise<void> {
+    if (this.hasLeft) return;
+    this.hasLeft = true;
+    this.cancelTimer();
+    if (reason !== undefined) this.connection.close(reason);
+    await this.changes;
+    if (this.session !== undefined) await this.dependencies.sessions.end(this.session);
+  }
+
+  private handle(id: FrameId, frame: ClientFrame): void {
+    if (frame.type === 'auth') this.inTurn(id, () => this.authenticate(id, frame.token));
+    else if (frame.type === 'ping') this.connection.reply(pongFrame(id));
+    else if (this.principal === undefined) {
+      // The token may be on its way through the authenticator: then this frame waits for it.
+      this.inTurn(id, () => Promise.resolve(this.handleAuthenticated(id, frame)));
+    } else this.handleAuthenticated(id, frame);
+  }
+
+  private handleAuthenticated(
+    id: FrameId,
+    frame: Exclude<ClientFrame, { readonly type: 'auth' | 'ping' }>,
+  ): void {
+    const { principal } = this;
+    if (principal === undefined) {
+      this.refuse(id, { code: 'unauthorized', detail: 'Send an auth frame with a token first.' });
+      return;
+    }
+    switch (frame.type) {
+      case 'ack':
+        this.acknowledge(id, frame.ids);
+        return;
+      case 'subscribe':
+        this.inTurn(id, () => this.subscribe(id, principal, frame.clientId, frame.request));
+        return;
+      case 'unsubscribe':
+        this.inTurn(id, () => this.unsubscribe(id, frame.topics));
+        return;
+      case 'publish':
+        this.bounded(id, () => this.publish(id, principal, frame.item));
+        return;
+      default:
+        assertNever(frame);
+    }
+  }
+
+  /** Answers where the client asked for it by an id, and where something is wrong. */
+  private acknowledge(id: FrameId, ids: readonly MessageId[]): void {
+    if (this.session === undefined) {
+      this.refuse(id, NOT_SUBSCRIBED);
+      return;
+    }
+    const acknowledged = this.session.acknowledge(ids);
+    if (id !== undefined) this.connection.reply(ackedFrame(id, acknowledged));
+    else if (acknowledged.unknown.length > 0) {
+      const { topic } = acknowledged.unknown[0] ?? {};
+      this.refuse(id, {
+        code: 'unknown_messages',
+        detail: `${acknowledged.unknown.length} of the ids (topic ${topic}) were not delivered to this subscription.`,
+        field: 'message_id',
+      });
+    }
+  }
+
+  private async subscribe(
+    id: FrameId,
+    principal: Principal,
+    clientId: ClientId | undefined,
+    request: SubscriptionRequest,
+  ): Promise<void> {
+    if (this.session !== undefined && clientId !== undefined && clientId !== this.clientId) {
+      this.refuse(id, {
+        code: 'client_id_mismatch',
+        detail: 'A connection has one subscription; open another connection for another client_id.',
+        field: 'client_id',
+      });
+      return;
+    }
+    const { sessions } = this.dependencies;
+    const opening: TE.TaskEither<SubscribeRefusal, Opened> =
+      this.session === undefined
+        ? sessions.open(principal, clientId, request, this.connection)
+        : sessions.extend(this.session, request);
+    const opened = await opening();
+    if (E.isLeft(opened)) {
+      this.refuse(id, toProblem(opened.left));
+      return;
+    }
+    const { session, recovered } = opened.right;
+    this.session = session;
+    this.clientId ??= session.state.identity.clientId;
+    this.connection.reply(subscribedFrame(id, this.clientId, request.topics, recovered));
+    session.deliver();
+  }
+
+  private async unsubscribe(id: FrameId, topics: readonly TopicPattern[]): Promise<void> {
+    if (this.session === undefined) {
+      this.refuse(id, NOT_SUBSCRIBED);
+      return;
+    }
+    const removed = await this.dependencies.sessions.remove(this.session, topics)();
+    if (E.isLeft(removed)) {
+      this.refuse(id, toProblem(removed.left));
+      return;
+    }
+    this.session.deliver();
+    this.connection.reply(unsubscribedFrame(id, topics));
+  }
+
+  private async publish(id: FrameId, principal: Principal, item: AddressedPublication): Promise<void> {
+    const published = await this.dependencies.publish.one(principal, item)();
+    this.connection.reply(
+      F.pipe(
+        published,
+        E.match(
+          (refusal) => errorFrame(id, toProblem(refusal)),
+          (receipt) => publishedFrame(id, receipt),
+        ),
+      ),
+    );
+  }
+
+  /** The first token admits; a later one renews, and must be of the same principal. */
+  private async authenticate(id: FrameId, token: string): Promise<void> {
+    const authenticated = await this.dependencies.authenticator.authenticate(token)();
+    const isOther =
+      E.isRight(authenticated) &&
+      this.principal !== undefined &&
+      authenticated.right.id !== this.principal.id;
+    if (E.isLeft(authenticated) || isOther) {
+      this.connection.close('invalid_token');
+      return;
+    }
+    this.admit(authenticated.right);
+    this.connection.reply(authenticatedFrame(id));
+  }
+
+  private admit(principal: Principal): void {
+    const { clock } = this.dependencies;
+    this.principal = principal;
+    if (this.session !== undefined) this.session.principal = principal;
+    this.cancelTimer();
+    this.cancelTimer =
+      principal.expiresAt === undefined
+        ? () => undefined
+        : clock.after(Math.max(0, principal.expiresAt - clock.now()), () => void this.leave('token_expired'));
+  }
+
+  private inTurn(id: FrameId, run: () => Promise<void>): void {
+    this.bounded(id, () => (this.changes = this.changes.then(() => (this.hasLeft ? undefined : run()))));
+  }
+
+  /** A throw here is a bug of ours: logged, and the end of this connection only. */
+  private bounded(id: FrameId, run: () => Promise<void>): void {
+    if (this.underWay >= UNDER_WAY_MAX) {
+      this.refuse(id, {
+        code: 'too_many_requests',
+        detail: `More than ${UNDER_WAY_MAX} frames wait for an answer.`,
+      });
+      return;
+    }
+    this.underWay += 1;
+    run()
+      .catch((error: unknown) => {
+        this.dependencies.logger.error('frame_failed', { error });
+        this.connection.close('internal_error');
+      })
+      .finally(() => (this.underWay -= 1));
+  }
+
+  private refuse(id: FrameId, problem: Problem): void {
+    this.connection.reply(errorFrame(id, problem));
+  }
+}

@@ -1,0 +1,114 @@
+#!/usr/bin/env node
+/**
+ * The process: command line, configuration, signals and exit codes. Exit codes: 0 all is well, 1 a failure while
+ * running or stopping, 78 a configuration that cannot be used (EX_CONFIG of sysexits.h).
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { either as E } from 'fp-ts';
+import { makeContainer } from './infrastructure/composition/container.js';
+import { TOKENS } from './infrastructure/composition/tokens.js';
+import {
+  makeDevelopmentCredentials,
+  renderDevelopmentCredentials,
+} from './infrastructure/auth/development-credentials.js';
+import type { Config } from './infrastructure/config/config.js';
+import { renderProblems } from './infrastructure/config/config-problem.js';
+import { loadConfig } from './infrastructure/config/load-config.js';
+import { SystemClock } from './infrastructure/system/system-clock.js';
+
+interface Options {
+  readonly config?: string;
+  readonly checkConfig?: true;
+}
+
+const EXIT_FAILURE = 1;
+const EXIT_CONFIG = 78;
+/** Read where it exists and no other file is named. */
+const DEFAULT_CONFIG_FILE = 'config.yaml';
+
+const say = (text: string): boolean => process.stdout.write(`${text}\n`);
+
+const fail = (text: string, exitCode: number): never => {
+  process.stderr.write(`${text}\n`);
+  process.exit(exitCode);
+};
+
+const readVersion = (): string => {
+  const beside = new URL('./package.json', import.meta.url);
+  // Compiled, this file lies in dist/, one below package.json.
+  const file = existsSync(beside) ? beside : new URL('../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string }).version;
+};
+
+const readConfig = (file: string | undefined): Config => {
+  const name =
+    file ??
+    process.env['PULSAR_CONFIG'] ??
+    (existsSync(DEFAULT_CONFIG_FILE) ? DEFAULT_CONFIG_FILE : undefined);
+  const text = name === undefined ? '' : readText(name);
+  const config = loadConfig({ text, env: process.env });
+  return E.isRight(config) ? config.right : fail(renderProblems(config.left), EXIT_CONFIG);
+};
+
+const readText = (file: string): string => {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    return fail(`config: ${error instanceof Error ? error.message : String(error)}`, EXIT_CONFIG);
+  }
+};
+
+const run = async (config: Config, version: string): Promise<void> => {
+  const development =
+    config.auth === undefined ? await makeDevelopmentCredentials(new SystemClock()) : undefined;
+  const auth = config.auth ?? development?.auth ?? fail('no credentials', EXIT_CONFIG);
+  const container = makeContainer(config, auth, version);
+  const logger = container.get(TOKENS.Logger);
+  const lifecycle = container.get(TOKENS.Lifecycle);
+  const { httpPort } = await lifecycle.start();
+  if (development !== undefined) say(renderDevelopmentCredentials(development, httpPort));
+
+  let isStopping = false;
+  const stop = (signal: string): void => {
+    if (isStopping) fail(`${signal} again: not waiting any longer`, EXIT_FAILURE);
+    isStopping = true;
+    setTimeout(() => {
+      logger.error('drain_timeout', { afterMs: config.server.drainTimeoutMs });
+      process.exit(EXIT_FAILURE);
+    }, config.server.drainTimeoutMs).unref();
+    lifecycle.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        logger.error('stop_failed', { error });
+        process.exit(EXIT_FAILURE);
+      },
+    );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  process.on('unhandledRejection', (error) => {
+    logger.error('unhandled_rejection', { error });
+    process.exit(EXIT_FAILURE);
+  });
+};
+
+const version = readVersion();
+const options = new Command('pulsar-proxy')
+  .description('Real-time message proxy: POST to a topic, receive over WebSocket or HTTP long-polling.')
+  .option(
+    '--config <file>',
+    `configuration file (default: PULSAR_CONFIG, or ${DEFAULT_CONFIG_FILE} where it exists)`,
+  )
+  .option('--check-config', 'check the configuration and exit')
+  .version(version)
+  .parse()
+  .opts<Options>();
+
+const config = readConfig(options.config);
+if (options.checkConfig) say('The configuration is valid.');
+else {
+  run(config, version).catch((error: unknown) =>
+    fail(error instanceof Error ? error.message : String(error), EXIT_FAILURE),
+  );
+}
