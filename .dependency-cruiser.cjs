@@ -9,14 +9,16 @@ module.exports = {
   forbidden: [
     {
       name: 'domain-is-pure',
-      comment: 'The domain imports itself and fp-ts. Time, ids and I/O arrive in the command or belong in a port.',
+      comment:
+        'The domain imports itself and fp-ts. Time, ids and I/O arrive in the command or belong in a port.',
       severity: 'error',
       from: { path: '^domain/' },
       to: { pathNot: ['^domain/', '^node_modules/fp-ts/'] },
     },
     {
       name: 'application-sees-domain',
-      comment: 'Use cases know the domain and the ports. What they need from outside is a port in application/ports.',
+      comment:
+        'Use cases know the domain and the ports. What they need from outside is a port in application/ports.',
       severity: 'error',
       from: { path: '^application/' },
       to: { pathNot: ['^domain/', '^application/', '^node_modules/fp-ts/'] },
@@ -37,7 +39,8 @@ module.exports = {
     },
     {
       name: 'use-cases-are-called-from-outside',
-      comment: 'An adapter that implements a port never calls a use case: it calls back what the application gave it.',
+      comment:
+        'An adapter that implements a port never calls a use case: it calls back what the application gave it.',
       severity: 'error',
       from: { path: '^infrastructure/', pathNot: '^infrastructure/composition/' },
       to: { path: '^application/(?!ports/)' },
@@ -82,6 +85,9 @@ module.exports = {
     doNotFollow: { path: 'node_modules' },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default', 'types'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default', 'types'],
+    },
   },
 };

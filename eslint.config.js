@@ -2,7 +2,17 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 /** What the pure rings must be handed instead of reaching for it. */
-const impureGlobals = ['process', 'Buffer', 'setTimeout', 'setInterval', 'setImmediate', 'crypto', 'console', 'performance', 'fetch'];
+const impureGlobals = [
+  'process',
+  'Buffer',
+  'setTimeout',
+  'setInterval',
+  'setImmediate',
+  'crypto',
+  'console',
+  'performance',
+  'fetch',
+];
 
 export default tseslint.config(
   { ignores: ['dist/', 'coverage/', 'node_modules/'] },
@@ -14,12 +24,22 @@ export default tseslint.config(
     rules: {
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/explicit-module-boundary-types': 'error',
-      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
-      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true },
+      ],
+      '@typescript-eslint/restrict-template-expressions': [
+        'error',
+        { allowNumber: true, allowBoolean: true },
+      ],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       'no-restricted-imports': [
         'error',
-        { patterns: [{ group: ['fp-ts/*'], message: "Import from 'fp-ts': subpaths fail under Node's ESM resolver." }] },
+        {
+          patterns: [
+            { group: ['fp-ts/*'], message: "Import from 'fp-ts': subpaths fail under Node's ESM resolver." },
+          ],
+        },
       ],
       eqeqeq: 'error',
       'no-console': 'error',
@@ -28,7 +48,13 @@ export default tseslint.config(
   {
     files: ['domain/**/*.ts', 'application/**/*.ts'],
     rules: {
-      'no-restricted-globals': ['error', ...impureGlobals.map((name) => ({ name, message: 'Comes through a port or in the command: this ring is pure.' }))],
+      'no-restricted-globals': [
+        'error',
+        ...impureGlobals.map((name) => ({
+          name,
+          message: 'Comes through a port or in the command: this ring is pure.',
+        })),
+      ],
       'no-restricted-properties': [
         'error',
         { object: 'Date', property: 'now', message: 'Time comes from the Clock port or in the command.' },
@@ -36,7 +62,10 @@ export default tseslint.config(
       ],
       'no-restricted-syntax': [
         'error',
-        { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: 'Time comes from the Clock port or in the command.' },
+        {
+          selector: "NewExpression[callee.name='Date'][arguments.length=0]",
+          message: 'Time comes from the Clock port or in the command.',
+        },
       ],
     },
   },

@@ -4,8 +4,8 @@
  *   only grow, and `n`, which counts every event ever appended; with `expected` an append succeeds only while the
  *   stream's last `n` is that number; the first append to a topic also records `TopicCreated` in the catalogue;
  *   `append` resolves when the events are stored (Valkey: written; fsync within a second).
- * Does not promise: order between streams, that a trimmed event can be read again, or that a stream with
- *   `idleAfterMs` outlives that silence (it then starts again at n = 1, with higher offsets).
+ * Does not promise: order between streams, that a trimmed event can be read again, or that a stream which has
+ *   been silent for its retention still exists (it then starts again at n = 1, with higher offsets).
  * Contract: tests/contracts/event-store.contract.ts. Every adapter runs it.
  */
 import type { taskEither as TE } from 'fp-ts';

@@ -117,6 +117,18 @@ export const describeEventFeed = (name: string, open: OpenEventFeed): void => {
       }
     });
 
+    it('does not tell a new follower what an older one has still to be told', async () => {
+      const older = follow(orders);
+      await right(older.following.start);
+      const appending = append(2);
+      const newer = follow(orders);
+      const start = await right(newer.following.start);
+      await appending;
+      await append(1);
+      await eventually(() => expect(numbers(older)).to.deep.equal([1, 2, 3]));
+      await eventually(() => expect(numbers(newer)).to.deep.equal(range(start.n + 1, 3)));
+    });
+
     it('tells the events of one append, and of appends in one tick, as one batch', async () => {
       const record = follow(orders);
       await right(record.following.start);

@@ -1,6 +1,7 @@
 /**
  * What every EventStore promises, whatever it is made of. An adapter's test file opens the adapter and calls
- * `describeEventStore`. What events look like when they come back is in event-store-content.contract.ts.
+ * `describeEventStore`. Two parts stand in files of their own: event-store-version.contract.ts, who wins when two
+ * append; event-store-content.contract.ts, what events look like when they come back.
  */
 import { expect } from 'chai';
 import type {
@@ -19,8 +20,9 @@ import {
 } from '../../domain/message/offset.js';
 import type { TopicEvent } from '../../domain/topic/topic-events.js';
 import { aMessage, anIdentity, aTopic, messages, someRetention } from '../support/builders.js';
-import { left, right } from '../support/task-either.js';
+import { right } from '../support/task-either.js';
 import { describeContent } from './event-store-content.contract.js';
+import { describeVersions } from './event-store-version.contract.js';
 
 export interface OpenedStore {
   readonly store: EventStore;
@@ -101,48 +103,7 @@ export const describeEventStore = (name: string, open: OpenEventStore): void => 
       });
     });
 
-    describe('append with an expected version', () => {
-      const journal = subscriptionStream(anIdentity());
-      const started = (session: string) => [{ type: 'SessionStarted', session } as const];
-
-      it('stores where the stream is at that version, 0 being a stream that was never written', async () => {
-        const [first] = await right(store.append(journal, started('a'), { expected: 0 }));
-        expect(first?.n).to.equal(1);
-        const [second] = await right(store.append(journal, started('b'), { expected: 1 }));
-        expect(second?.n).to.equal(2);
-      });
-
-      it('refuses with the actual version and stores nothing where somebody else has appended', async () => {
-        await right(store.append(journal, started('a')));
-        await right(store.append(journal, started('b')));
-        const refusal = await left(store.append(journal, started('c'), { expected: 1 }));
-        expect(refusal).to.deep.equal({ _tag: 'VersionConflict', actual: 2 });
-        expect((await readAll(journal)).map(({ event }) => event)).to.deep.equal([
-          ...started('a'),
-          ...started('b'),
-        ]);
-      });
-
-      it('refuses a version that a new stream has not reached', async () => {
-        const refusal = await left(store.append(journal, started('a'), { expected: 1 }));
-        expect(refusal).to.deep.equal({ _tag: 'VersionConflict', actual: 0 });
-        expect(await right(store.bounds(journal))).to.deep.equal({ first: BEGINNING, last: BEGINNING });
-      });
-
-      it('lets exactly one of many win', async () => {
-        const racers = range(1, 20).map((i) => store.append(journal, started(`s${i}`), { expected: 0 })());
-        const winners = (await Promise.all(racers)).filter(({ _tag }) => _tag === 'Right');
-        expect(winners).to.have.length(1);
-        expect(await readAll(journal)).to.have.length(1);
-      });
-
-      it('conflicts after a trim as before: what was forgotten still counts', async () => {
-        const [cursor] = await right(store.append(journal, started('a')));
-        await right(store.trim(journal, (cursor!.offset + 1) as Offset));
-        expect(await left(store.append(journal, started('b'), { expected: 0 }))).to.include({ actual: 1 });
-        expect(await right(store.append(journal, started('b'), { expected: 1 }))).to.have.length(1);
-      });
-    });
+    describeVersions(() => store);
 
     describe('read', () => {
       it('answers nothing for a stream that was never written', async () => {

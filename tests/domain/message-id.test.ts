@@ -9,7 +9,9 @@ import { TEST_START } from '../support/manual-clock.js';
 
 describe('A message id', () => {
   it('is the topic and the place in it', () => {
-    expect(formatMessageId(aTopic('orders.created'), offsetAt(TEST_START))).to.equal('orders.created:1735689600000-0');
+    expect(formatMessageId(aTopic('orders.created'), offsetAt(TEST_START))).to.equal(
+      'orders.created:1735689600000-0',
+    );
   });
 
   it('is the same after it was written and read', () => {
@@ -24,13 +26,28 @@ describe('A message id', () => {
     fc.assert(
       fc.property(fc.stringMatching(/^[a-z.:$]{0,5}:?[0-9]{0,3}-?[0-9]{0,5}$/), (input) => {
         const parsed = parseMessageId(input);
-        if (E.isRight(parsed)) expect(formatMessageId(parsed.right.topic, parsed.right.offset)).to.equal(input);
+        if (E.isRight(parsed))
+          expect(formatMessageId(parsed.right.topic, parsed.right.offset)).to.equal(input);
       }),
       { numRuns: 1_000 },
     );
   });
 
-  for (const input of ['', ':', 'orders', '1-0', ':1-0', 'orders:', 'orders:1', 'orders:1-1024', 'or:ders:1-0', '$x:1-0', 'orders.*:1-0', ' orders:1-0', 'orders:1-0 ']) {
+  for (const input of [
+    '',
+    ':',
+    'orders',
+    '1-0',
+    ':1-0',
+    'orders:',
+    'orders:1',
+    'orders:1-1024',
+    'or:ders:1-0',
+    '$x:1-0',
+    'orders.*:1-0',
+    ' orders:1-0',
+    'orders:1-0 ',
+  ]) {
     it(`is not ${JSON.stringify(input)}`, () => {
       expect(parseMessageId(input)).to.deep.equal(E.left({ _tag: 'InvalidMessageId', input }));
     });

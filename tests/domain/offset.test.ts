@@ -1,7 +1,15 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { either as E } from 'fp-ts';
-import { before, formatOffset, instantOf, nextOffset, offsetAt, parseOffset, type Offset } from '../../domain/message/offset.js';
+import {
+  before,
+  formatOffset,
+  instantOf,
+  nextOffset,
+  offsetAt,
+  parseOffset,
+  type Offset,
+} from '../../domain/message/offset.js';
 import { anyOffset } from '../support/arbitraries.js';
 import { TEST_START } from '../support/manual-clock.js';
 
@@ -15,7 +23,11 @@ describe('An offset', () => {
   });
 
   it('is the same after it was written and read', () => {
-    fc.assert(fc.property(anyOffset, (offset) => { expect(parseOffset(formatOffset(offset))).to.deep.equal(E.right(offset)); }));
+    fc.assert(
+      fc.property(anyOffset, (offset) => {
+        expect(parseOffset(formatOffset(offset))).to.deep.equal(E.right(offset));
+      }),
+    );
   });
 
   it('has one spelling only', () => {
@@ -28,7 +40,23 @@ describe('An offset', () => {
     );
   });
 
-  for (const input of ['', '-', '1', '1-', '-1', '01-1', '1-01', '1-1024', '+1-1', '1-1-1', ' 1-1', '1-1\n', '1e3-1', '99999999999999-0', '9999999999999-0']) {
+  for (const input of [
+    '',
+    '-',
+    '1',
+    '1-',
+    '-1',
+    '01-1',
+    '1-01',
+    '1-1024',
+    '+1-1',
+    '1-1-1',
+    ' 1-1',
+    '1-1\n',
+    '1e3-1',
+    '99999999999999-0',
+    '9999999999999-0',
+  ]) {
     it(`is not ${JSON.stringify(input)}`, () => {
       expect(parseOffset(input)).to.deep.equal(E.left({ _tag: 'InvalidOffset', input }));
     });
@@ -36,11 +64,15 @@ describe('An offset', () => {
 
   it('is higher for every next event, whatever the clock says, and at its instant where the clock has moved on', () => {
     fc.assert(
-      fc.property(fc.maxSafeNat().map((last) => Math.max(last - 1, 0)), anyInstant, (last, now) => {
-        const next = nextOffset(last as Offset, now);
-        expect(next).to.be.above(last).and.at.least(offsetAt(now));
-        if (now > instantOf(last as Offset)) expect(instantOf(next)).to.equal(now);
-      }),
+      fc.property(
+        fc.maxSafeNat().map((last) => Math.max(last - 1, 0)),
+        anyInstant,
+        (last, now) => {
+          const next = nextOffset(last as Offset, now);
+          expect(next).to.be.above(last).and.at.least(offsetAt(now));
+          if (now > instantOf(last as Offset)) expect(instantOf(next)).to.equal(now);
+        },
+      ),
     );
   });
 

@@ -11,7 +11,16 @@ const why = (input: string): string | undefined => {
 };
 
 describe('A topic name', () => {
-  for (const name of ['a', 'orders', 'orders.created', 'A-b_9.0', 'a.b.c.d.e.f.g.h', 'x'.repeat(64), '-', '__proto__']) {
+  for (const name of [
+    'a',
+    'orders',
+    'orders.created',
+    'A-b_9.0',
+    'a.b.c.d.e.f.g.h',
+    'x'.repeat(64),
+    '-',
+    '__proto__',
+  ]) {
     it(`may be ${name}`, () => {
       expect(parseTopicName(name)).to.deep.equal(E.right(name));
     });
@@ -27,10 +36,30 @@ describe('A topic name', () => {
   });
 
   it('may have 255 bytes', () => {
-    expect(why(['x'.repeat(64), 'y'.repeat(64), 'z'.repeat(64), 'w'.repeat(60)].join('.'))).to.equal(undefined);
+    expect(why(['x'.repeat(64), 'y'.repeat(64), 'z'.repeat(64), 'w'.repeat(60)].join('.'))).to.equal(
+      undefined,
+    );
   });
 
-  for (const name of ['.', 'a.', '.a', 'a..b', 'a b', 'a:b', 'a/b', 'a*', '*', '>', 'a.>', 'é', 'a\n', 'a\u0000', '{a}', 'a.$b', 'x'.repeat(65)]) {
+  for (const name of [
+    '.',
+    'a.',
+    '.a',
+    'a..b',
+    'a b',
+    'a:b',
+    'a/b',
+    'a*',
+    '*',
+    '>',
+    'a.>',
+    'é',
+    'a\n',
+    'a\u0000',
+    '{a}',
+    'a.$b',
+    'x'.repeat(65),
+  ]) {
     it(`may not be ${JSON.stringify(name)}`, () => {
       expect(why(name)).to.equal('must be segments of 1 to 64 letters, digits, _ or - separated by dots');
     });
@@ -45,6 +74,10 @@ describe('A topic name', () => {
   });
 
   it('is always a pattern too', () => {
-    fc.assert(fc.property(anyTopicName, (name) => { expect(parseTopicPattern(name)).to.deep.equal(E.right(name)); }));
+    fc.assert(
+      fc.property(anyTopicName, (name) => {
+        expect(parseTopicPattern(name)).to.deep.equal(E.right(name));
+      }),
+    );
   });
 });

@@ -2,7 +2,13 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { either as E } from 'fp-ts';
 import type { TopicName } from '../../domain/topic/topic-name.js';
-import { covers, isTopicName, matches, parseTopicPattern, type TopicPattern } from '../../domain/topic/topic-pattern.js';
+import {
+  covers,
+  isTopicName,
+  matches,
+  parseTopicPattern,
+  type TopicPattern,
+} from '../../domain/topic/topic-pattern.js';
 import { anyTopicName, anyTopicPattern } from '../support/arbitraries.js';
 import { aPattern, aTopic } from '../support/builders.js';
 
@@ -28,7 +34,9 @@ describe('A topic pattern', () => {
     expect(why('*.*.*.*.*.*.*.*.>')).to.equal('must not have more than 8 segments');
     expect(why(`${'x'.repeat(64)}.`.repeat(4) + '>')).to.equal('must not be longer than 255 bytes');
     for (const input of ['a*', '*a', 'a.**', 'a.>>', 'a..b', 'a b', 'a.', '?', 'a\n', 'x'.repeat(65)]) {
-      expect(why(input), input).to.equal('must be segments of 1 to 64 letters, digits, _ or -, or *, or a final >');
+      expect(why(input), input).to.equal(
+        'must be segments of 1 to 64 letters, digits, _ or -, or *, or a final >',
+      );
     }
   });
 

@@ -19,12 +19,15 @@ import {
 import { aCursor } from '../support/builders.js';
 
 const START = aCursor(0);
-/** Far above every offset that a history reaches. */
-const MESSAGES_MAX = 400;
 
 /** What may happen to a position. `picks` choose messages: waiting ones, settled ones and unknown ones alike. */
 type Step =
-  | { readonly do: 'dispatchNew'; readonly skipped: number; readonly count: number; readonly deadline: number }
+  | {
+      readonly do: 'dispatchNew';
+      readonly skipped: number;
+      readonly count: number;
+      readonly deadline: number;
+    }
   | { readonly do: 'dispatchDue'; readonly now: number; readonly limit: number; readonly deadline: number }
   | { readonly do: 'settle'; readonly picks: readonly number[] }
   | { readonly do: 'settleHead'; readonly count: number }
@@ -37,7 +40,12 @@ const picks = fc.array(fc.nat(99), { minLength: 1, maxLength: 6 });
 const time = fc.nat(100);
 
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
-  fc.record({ do: step('dispatchNew'), skipped: fc.nat(2), count: fc.integer({ min: 1, max: 5 }), deadline: time }),
+  fc.record({
+    do: step('dispatchNew'),
+    skipped: fc.nat(2),
+    count: fc.integer({ min: 1, max: 5 }),
+    deadline: time,
+  }),
   fc.record({ do: step('dispatchDue'), now: time, limit: fc.integer({ min: 1, max: 4 }), deadline: time }),
   fc.record({ do: step('settle'), picks }),
   fc.record({ do: step('settleHead'), count: fc.integer({ min: 1, max: 3 }) }),
@@ -94,7 +102,14 @@ describe('A position in a topic', () => {
     expect(floorOf(position)).to.deep.equal(START);
     expect(floorOf(settled(position, [aCursor(2).offset]))).to.deep.equal(START);
     expect(floorOf(settled(position, [aCursor(1).offset, aCursor(2).offset]))).to.deep.equal(aCursor(2));
-    expect(floorOf(settled(position, cursors.map(({ offset }) => offset)))).to.deep.equal(aCursor(3));
+    expect(
+      floorOf(
+        settled(
+          position,
+          cursors.map(({ offset }) => offset),
+        ),
+      ),
+    ).to.deep.equal(aCursor(3));
   });
 
   it('sends again together only what is due and has the same attempt, up to the limit', () => {
@@ -154,7 +169,9 @@ const apply = (each: Step, position: TopicPosition, model: Model): [TopicPositio
     case 'expire': {
       const offsets = expiredAt(position, each.now);
       const late = [...waiting.values()].filter(({ isInFlight, wake }) => isInFlight && wake <= each.now);
-      expect([...offsets].sort(ascending)).to.deep.equal(late.map(({ cursor }) => cursor.offset).sort(ascending));
+      expect([...offsets].sort(ascending)).to.deep.equal(
+        late.map(({ cursor }) => cursor.offset).sort(ascending),
+      );
       giveBack(waiting, offsets, each.now);
       return [returned(position, offsets, each.now), { ...model, waiting }];
     }
@@ -180,11 +197,13 @@ const expectSame = (position: TopicPosition, model: Model): void => {
   expect(position.next).to.deep.equal(model.next);
   expect(unacknowledged(position)).to.equal(waiting.length);
   expect(floorOf(position)).to.deep.equal(floor);
-  expect(nextWake(position)).to.equal(waiting.length === 0 ? undefined : Math.min(...waiting.map(({ wake }) => wake)));
+  expect(nextWake(position)).to.equal(
+    waiting.length === 0 ? undefined : Math.min(...waiting.map(({ wake }) => wake)),
+  );
   expect(pendingOf(position).map(({ cursor, attempt }) => [cursor.n, attempt])).to.deep.equal(
     waiting.map(({ cursor, attempt, isInFlight }) => [cursor.n, isInFlight ? attempt + 1 : attempt]),
   );
-  const all = Array.from({ length: MESSAGES_MAX }, (_, i) => aCursor(i + 1).offset);
+  const all = Array.from({ length: model.next.n + 3 }, (_, i) => aCursor(i + 1).offset);
   expect(settlementOf(position, all)).to.deep.equal({
     known: waiting.map(({ cursor }) => cursor.offset),
     settled: all.filter((offset) => offset <= model.next.offset && !model.waiting.has(offset)),

@@ -13,16 +13,21 @@ const publish = (...publications: readonly Publication[]): TopicCommand => ({
   now: TEST_START,
 });
 
-const publishOne = (publication: Partial<Publication>): TopicCommand => publish({ payload: '1', ...publication });
+const publishOne = (publication: Partial<Publication>): TopicCommand =>
+  publish({ payload: '1', ...publication });
 
 describe('A topic', () => {
   it('publishes a message with its payload as it came', () => {
-    given(topic).when(publishOne({ payload: '{ "a": 1 }' })).then(aMessage({ payload: '{ "a": 1 }' }));
+    given(topic)
+      .when(publishOne({ payload: '{ "a": 1 }' }))
+      .then(aMessage({ payload: '{ "a": 1 }' }));
   });
 
   it('keeps everything else that the producer gave', () => {
     const given_ = { key: 'k', priority: 0, headers: { traceparent: '00-a-b-01' } };
-    given(topic).when(publishOne(given_)).then(aMessage({ payload: '1', ...given_ }));
+    given(topic)
+      .when(publishOne(given_))
+      .then(aMessage({ payload: '1', ...given_ }));
   });
 
   it('publishes many in their order', () => {
@@ -46,8 +51,12 @@ describe('A topic', () => {
   });
 
   it('lets a message expire its ttl after now, a fraction of a millisecond rounded up', () => {
-    given(topic).when(publishOne({ ttlSeconds: 60 })).then(aMessage({ payload: '1', expiresAt: TEST_START + 60_000 }));
-    given(topic).when(publishOne({ ttlSeconds: 0.0001 })).then(aMessage({ payload: '1', expiresAt: TEST_START + 1 }));
+    given(topic)
+      .when(publishOne({ ttlSeconds: 60 }))
+      .then(aMessage({ payload: '1', expiresAt: TEST_START + 60_000 }));
+    given(topic)
+      .when(publishOne({ ttlSeconds: 0.0001 }))
+      .then(aMessage({ payload: '1', expiresAt: TEST_START + 1 }));
   });
 
   it('publishes none of many where one is refused', () => {
@@ -57,8 +66,12 @@ describe('A topic', () => {
   });
 
   it('refuses a payload above the limit, counted in bytes of UTF-8', () => {
-    given(topic).when(publishOne({ payload: `"${'é'.repeat(9)}"` })).then(aMessage({ payload: `"${'é'.repeat(9)}"` }));
-    given(topic).when(publishOne({ payload: `"${'é'.repeat(9)}x"` })).thenRefused('PayloadTooLarge', { payloadBytesMax: 20 });
+    given(topic)
+      .when(publishOne({ payload: `"${'é'.repeat(9)}"` }))
+      .then(aMessage({ payload: `"${'é'.repeat(9)}"` }));
+    given(topic)
+      .when(publishOne({ payload: `"${'é'.repeat(9)}x"` }))
+      .thenRefused('PayloadTooLarge', { payloadBytesMax: 20 });
   });
 
   it('counts bytes as UTF-8 does', () => {
@@ -85,14 +98,27 @@ describe('A topic', () => {
   }
 
   it('refuses a key that is empty or too long', () => {
-    given(topic).when(publishOne({ key: '' })).thenRefused('InvalidPublication', { field: 'key' });
-    given(topic).when(publishOne({ key: 'x'.repeat(257) })).thenRefused('InvalidPublication', { field: 'key' });
-    given(topic).when(publishOne({ key: 'x'.repeat(256) })).then(aMessage({ payload: '1', key: 'x'.repeat(256) }));
+    given(topic)
+      .when(publishOne({ key: '' }))
+      .thenRefused('InvalidPublication', { field: 'key' });
+    given(topic)
+      .when(publishOne({ key: 'x'.repeat(257) }))
+      .thenRefused('InvalidPublication', { field: 'key' });
+    given(topic)
+      .when(publishOne({ key: 'x'.repeat(256) }))
+      .then(aMessage({ payload: '1', key: 'x'.repeat(256) }));
   });
 
   it('refuses headers that are too many, too large or not named like headers', () => {
     const many = Object.fromEntries(Array.from({ length: 33 }, (_, i) => [`h${i}`, '']));
-    for (const headers of [many, { h: 'x'.repeat(8192) }, { '': 'x' }, { 'a b': 'x' }, { 'a:': 'x' }, { é: 'x' }]) {
+    for (const headers of [
+      many,
+      { h: 'x'.repeat(8192) },
+      { '': 'x' },
+      { 'a b': 'x' },
+      { 'a:': 'x' },
+      { é: 'x' },
+    ]) {
       given(topic).when(publishOne({ headers })).thenRefused('InvalidPublication', { field: 'headers' });
     }
   });
