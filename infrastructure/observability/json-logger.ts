@@ -1,18 +1,15 @@
 /**
- * JsonLogger: Logger on pino, one JSON object per line to standard output.
- * Lines are written behind the caller's back and dropped when nobody reads them: a log collector that hangs must not
- * stop the messages. What is waiting is flushed when the process exits.
+ * JsonLogger: Logger on pino, one JSON object per line to standard output. What may be in a line is decided in
+ * log-fields.ts, and how it gets out without holding up the messages in standard-output.ts.
  */
-import { destination, pino, stdTimeFunctions, type DestinationStream } from 'pino';
+import { pino, stdTimeFunctions, type DestinationStream } from 'pino';
 import type { Logger } from '../../application/ports/logger.js';
 import { toLogFields } from './log-fields.js';
+import { standardOutput } from './standard-output.js';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
 type Fields = Readonly<Record<string, unknown>>;
-
-/** Some thousand lines. */
-const WAITING_CHARACTERS_MAX = 1024 * 1024;
 
 export class JsonLogger implements Logger {
   private readonly pino;
@@ -53,10 +50,3 @@ export class JsonLogger implements Logger {
     this.pino[level](toLogFields(fields, this.withStacks), event);
   }
 }
-
-const standardOutput = (): DestinationStream => {
-  const stream = destination({ dest: 1, sync: false, maxLength: WAITING_CHARACTERS_MAX });
-  // Without a listener a full disk behind standard output would end the process. There is nowhere left to report it to.
-  stream.on('error', () => undefined);
-  return stream;
-};
