@@ -14,7 +14,7 @@ import {
 } from './infrastructure/auth/development-credentials.js';
 import type { Config } from './infrastructure/config/config.js';
 import { renderProblems } from './infrastructure/config/config-problem.js';
-import { loadConfig } from './infrastructure/config/load-config.js';
+import { readConfig } from './infrastructure/config/read-config.js';
 import { SystemClock } from './infrastructure/system/system-clock.js';
 
 interface Options {
@@ -24,8 +24,6 @@ interface Options {
 
 const EXIT_FAILURE = 1;
 const EXIT_CONFIG = 78;
-/** Read where it exists and no other file is named. */
-const DEFAULT_CONFIG_FILE = 'config.yaml';
 
 const say = (text: string): boolean => process.stdout.write(`${text}\n`);
 
@@ -39,24 +37,6 @@ const readVersion = (): string => {
   // Compiled, this file lies in dist/, one below package.json.
   const file = existsSync(beside) ? beside : new URL('../package.json', import.meta.url);
   return (JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string }).version;
-};
-
-const readConfig = (file: string | undefined): Config => {
-  const name =
-    file ??
-    process.env['PULSAR_CONFIG'] ??
-    (existsSync(DEFAULT_CONFIG_FILE) ? DEFAULT_CONFIG_FILE : undefined);
-  const text = name === undefined ? '' : readText(name);
-  const config = loadConfig({ text, env: process.env });
-  return E.isRight(config) ? config.right : fail(renderProblems(config.left), EXIT_CONFIG);
-};
-
-const readText = (file: string): string => {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    return fail(`config: ${error instanceof Error ? error.message : String(error)}`, EXIT_CONFIG);
-  }
 };
 
 const run = async (config: Config, version: string): Promise<void> => {
@@ -96,19 +76,17 @@ const run = async (config: Config, version: string): Promise<void> => {
 const version = readVersion();
 const options = new Command('pulsar-proxy')
   .description('Real-time message proxy: POST to a topic, receive over WebSocket or HTTP long-polling.')
-  .option(
-    '--config <file>',
-    `configuration file (default: PULSAR_CONFIG, or ${DEFAULT_CONFIG_FILE} where it exists)`,
-  )
+  .option('--config <file>', 'configuration file (default: PULSAR_CONFIG, or config.yaml where it exists)')
   .option('--check-config', 'check the configuration and exit')
   .version(version)
   .parse()
   .opts<Options>();
 
-const config = readConfig(options.config);
-if (options.checkConfig) say('The configuration is valid.');
+const read = readConfig({ file: options.config, env: process.env });
+if (E.isLeft(read)) fail(renderProblems(read.left), EXIT_CONFIG);
+else if (options.checkConfig) say('The configuration is valid.');
 else {
-  run(config, version).catch((error: unknown) =>
+  run(read.right.config, version).catch((error: unknown) =>
     fail(error instanceof Error ? error.message : String(error), EXIT_FAILURE),
   );
 }
