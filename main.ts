@@ -40,14 +40,13 @@ const readVersion = (): string => {
 };
 
 const run = async (config: Config, version: string): Promise<void> => {
-  const development =
-    config.auth === undefined ? await makeDevelopmentCredentials(new SystemClock()) : undefined;
-  const auth = config.auth ?? development?.auth ?? fail('no credentials', EXIT_CONFIG);
-  const container = makeContainer(config, auth, version);
+  const credentials =
+    config.auth === undefined ? await makeDevelopmentCredentials(new SystemClock()) : { auth: config.auth };
+  const container = makeContainer(config, credentials.auth, version);
   const logger = container.get(TOKENS.Logger);
   const lifecycle = container.get(TOKENS.Lifecycle);
   const { httpPort } = await lifecycle.start();
-  if (development !== undefined) say(renderDevelopmentCredentials(development, httpPort));
+  if ('apiKey' in credentials) say(renderDevelopmentCredentials(credentials, httpPort));
 
   let isStopping = false;
   const stop = (signal: string): void => {

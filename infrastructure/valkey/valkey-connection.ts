@@ -12,6 +12,7 @@ import type { ValkeySettings } from './valkey-settings.js';
 
 /** How often the pub/sub socket, on which nobody waits for an answer, is asked whether it lives. */
 const WATCHDOG_MS = 5_000;
+const NOT_INSPECTED = 'valkey: its configuration was not looked at yet';
 const RECONNECT_MS_MIN = 50;
 const RECONNECT_MS_MAX = 2_000;
 
@@ -20,7 +21,7 @@ export class ValkeyConnection implements HealthProbe {
   readonly reads: Redis;
   readonly subscriber: Redis;
   private readonly watchdog: NodeJS.Timeout;
-  private unsafe: readonly string[] = [];
+  private unsafe: readonly string[] = [NOT_INSPECTED];
   private isClosed = false;
 
   constructor(
@@ -47,9 +48,9 @@ export class ValkeyConnection implements HealthProbe {
     );
   }
 
-  /** Opens `client` anew: what it has not answered by now it may never answer. */
+  /** Opens `client` anew: what it has not answered by now it may never answer. Its own goodbye would wait for one. */
   reset(client: Redis): void {
-    if (!this.isClosed) client.disconnect(true);
+    if (!this.isClosed) client.stream.destroy();
   }
 
   /** Runs a script by its digest, and by its text where Valkey has forgotten it. */
@@ -73,6 +74,8 @@ export class ValkeyConnection implements HealthProbe {
     try {
       await this.commands.ping();
     } catch (error) {
+      // Nobody may be sending anything else while we are not ready, so nobody else would find out.
+      if (!isReply(error)) this.reset(this.commands);
       return [`valkey: ${error instanceof Error ? error.message : 'no answer'}`];
     }
     return this.settings.allowUnsafe ? [] : this.unsafe;
@@ -95,7 +98,8 @@ export class ValkeyConnection implements HealthProbe {
       connectionName: `pulsar-proxy:${role}`,
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
-      autoResubscribe: true,
+      // The feed does it, and then reads what it has missed. The client forgets to when the socket breaks once more.
+      autoResubscribe: false,
       maxRetriesPerRequest: 0,
       commandTimeout: commandTimeoutMs,
       connectTimeout: commandTimeoutMs,
@@ -146,6 +150,8 @@ export class ValkeyConnection implements HealthProbe {
       ];
       for (const problem of this.unsafe) this.logger.error('valkey_unsafe', { problem });
     } catch (error) {
+      // An ACL may hide it from us; that is a reason to say so, not one to refuse service.
+      if (isReply(error)) this.unsafe = [];
       this.logger.warn('valkey_not_inspected', { error });
     }
   }
@@ -161,5 +167,8 @@ export class ValkeyConnection implements HealthProbe {
   }
 }
 
+/** Did Valkey itself answer this? Whatever else fails, failed on the way. */
+const isReply = (error: unknown): error is Error => error instanceof Error && error.name === 'ReplyError';
+
 export const isNoScript = (error: unknown): boolean =>
-  error instanceof Error && error.name === 'ReplyError' && error.message.startsWith('NOSCRIPT');
+  isReply(error) && error.message.startsWith('NOSCRIPT');

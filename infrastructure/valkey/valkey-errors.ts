@@ -18,6 +18,9 @@ const unavailable = (
   cause: unknown,
 ): StoreUnavailable => ({ _tag: 'StoreUnavailable', outcome, reason, cause });
 
+/** How the client library begins to say that it has not sent a command, because its socket is about to close. */
+const NOT_WRITABLE = "Stream isn't writeable";
+
 /** The command never left this process. */
 export const notSent = (reason: Reason): StoreUnavailable => unavailable('not_stored', reason, undefined);
 
@@ -28,5 +31,6 @@ export const fromSentCommand = (error: unknown): StoreUnavailable => {
     const known = REASONS.find(([prefix]) => error.message.startsWith(prefix));
     return unavailable('not_stored', known?.[1] ?? 'failed', error);
   }
+  if (error.message.startsWith(NOT_WRITABLE)) return notSent('disconnected');
   return unavailable('unknown', error.message.includes('timed out') ? 'timeout' : 'disconnected', error);
 };

@@ -38,6 +38,12 @@ interface Channel {
   /** Told by pub/sub and not passed on yet: until following has begun, while repairing, and within one tick. */
   arrived: Recorded<StoredEvent>[];
   isRepairing: boolean;
+  /**
+   * The pub/sub connection on which it is known that nothing was missed before. A stream that has lost its tail counts
+   * on from where it is, so after a break `n` may fit although messages are missing: until the stream was asked,
+   * nothing is passed on.
+   */
+  wholeOn: number;
   /** Waits for the end of the tick to be passed on. */
   isTouched: boolean;
 }
@@ -57,6 +63,10 @@ export class ValkeyEventFeed implements EventFeed {
     { readonly names: string[]; readonly done: Promise<StoreUnavailable | undefined> } | undefined;
   private readonly timer: NodeJS.Timeout;
   private isChecking = false;
+  private isCheckWanted = false;
+  /** Which connection of pub/sub this is, and the last one on which every channel was subscribed to. */
+  private connectionNumber = 0;
+  private subscribedOn = 0;
 
   constructor(
     private readonly connection: ValkeyConnection,
@@ -65,8 +75,8 @@ export class ValkeyEventFeed implements EventFeed {
     private readonly logger: Logger,
   ) {
     connection.subscriber.on('message', (name: string, text: string) => this.onMessage(name, text));
-    // The client subscribes again by itself; what was published meanwhile has to be read.
-    connection.subscriber.on('ready', () => setImmediate(() => void this.checkPositions()));
+    connection.subscriber.on('ready', () => void this.resume());
+    connection.reads.on('ready', () => void this.checkPositions());
     this.timer = setInterval(() => void this.checkPositions(), POSITION_CHECK_MS);
   }
 
@@ -113,6 +123,7 @@ export class ValkeyEventFeed implements EventFeed {
       last: undefined,
       arrived: [],
       isRepairing: false,
+      wholeOn: this.connectionNumber,
       isTouched: false,
     };
     this.channels.set(name, channel);
@@ -168,6 +179,23 @@ export class ValkeyEventFeed implements EventFeed {
     }
   }
 
+  /** A new connection: subscribes to everything again, and only then asks what was missed. */
+  private async resume(): Promise<void> {
+    this.connectionNumber += 1;
+    const connectionNumber = this.connectionNumber;
+    const names = [...this.channels.keys()];
+    const { subscriber } = this.connection;
+    try {
+      if (names.length > 0) await subscriber.subscribe(...names);
+    } catch (error) {
+      this.logger.warn('valkey_subscribe_failed', { channels: names.length, error });
+      if (connectionNumber === this.connectionNumber) this.connection.reset(subscriber);
+      return;
+    }
+    this.subscribedOn = connectionNumber;
+    await this.checkPositions();
+  }
+
   private onMessage(name: string, text: string): void {
     const channel = this.channels.get(name);
     if (channel === undefined) return;
@@ -201,6 +229,7 @@ export class ValkeyEventFeed implements EventFeed {
 
   private passOn(channel: Channel): void {
     if (channel.last === undefined || channel.isRepairing || channel.arrived.length === 0) return;
+    if (channel.wholeOn !== this.connectionNumber) return;
     const arrived = channel.arrived;
     channel.arrived = [];
     let n = channel.last.n;
@@ -230,9 +259,12 @@ export class ValkeyEventFeed implements EventFeed {
     for (const follower of channel.followers) follower.onEvents(fresh);
   }
 
-  /** Reads what pub/sub has not told. What is still missing afterwards, of what had arrived before, is gone. */
-  private async repair(channel: Channel): Promise<void> {
-    if (channel.isRepairing || channel.last === undefined) return;
+  /**
+   * Reads what pub/sub has not told. What is still missing afterwards, of what had arrived before, is gone. Answers
+   * whether the end was reached.
+   */
+  private async repair(channel: Channel): Promise<boolean> {
+    if (channel.isRepairing || channel.last === undefined) return false;
     channel.isRepairing = true;
     const arrivedBefore = channel.arrived;
     channel.arrived = [];
@@ -241,6 +273,7 @@ export class ValkeyEventFeed implements EventFeed {
     // After a failed read the hole is still there, and is found again by the next event or position check.
     if (isWhole) this.tell(channel, arrivedBefore);
     this.touch(channel);
+    return isWhole;
   }
 
   private async readOn(channel: Channel): Promise<boolean> {
@@ -258,27 +291,36 @@ export class ValkeyEventFeed implements EventFeed {
   }
 
   private async checkPositions(): Promise<void> {
-    if (this.isChecking || this.connection.reads.status !== 'ready') return;
+    this.isCheckWanted = true;
+    if (this.isChecking) return;
     this.isChecking = true;
-    const all = [...this.channels.values()];
-    for (let i = 0; i < all.length; i += POSITION_CHECK_GROUP) {
-      await Promise.all(all.slice(i, i + POSITION_CHECK_GROUP).map((channel) => this.checkPosition(channel)));
+    while (this.isCheckWanted && this.connection.reads.status === 'ready') {
+      this.isCheckWanted = false;
+      const all = [...this.channels.values()];
+      for (let i = 0; i < all.length; i += POSITION_CHECK_GROUP) {
+        await Promise.all(all.slice(i, i + POSITION_CHECK_GROUP).map((channel) => this.checkPosition(channel)));
+      }
     }
     this.isChecking = false;
   }
 
   private async checkPosition(channel: Channel): Promise<void> {
     const before = channel.last;
+    const { subscribedOn } = this;
     if (before === undefined || channel.isRepairing) return;
     const bounds = await this.store.bounds(channel.stream)();
     if (E.isLeft(bounds) || channel.last === undefined) return;
     const { last } = bounds.right;
     if (last.offset > channel.last.offset) {
-      await this.repair(channel);
+      if (!(await this.repair(channel))) return;
+      // What is still above us is not ours: somebody else has written into the stream.
+      if (last.offset > channel.last.offset) channel.last = last;
     } else if (last.n < before.n && channel.last === before) {
       // The stream has lost its tail. Offsets go on above ours, but they will be counted from there.
       channel.last = { offset: before.offset, n: last.n };
     }
+    channel.wholeOn = Math.max(channel.wholeOn, subscribedOn);
+    this.touch(channel);
   }
 }
 
@@ -295,10 +337,9 @@ const decodeRecord = (
     meta: text.slice(afterN + 1, afterMeta),
     body: text.slice(afterMeta + 1, end),
   });
-  if (event === undefined) return undefined;
-  return {
-    offset: Number(text.slice(from, afterOffset)) as Offset,
-    n: Number(text.slice(afterOffset + 1, afterN)),
-    event,
-  };
+  const offset = Number(text.slice(from, afterOffset));
+  const n = Number(text.slice(afterOffset + 1, afterN));
+  // Anybody may publish to the channel; what is not a record of ours is not told.
+  if (event === undefined || !Number.isSafeInteger(offset) || !Number.isSafeInteger(n)) return undefined;
+  return { offset: offset as Offset, n, event };
 };
