@@ -20,13 +20,13 @@ export interface Config {
 export interface ServerConfig {
   /** TCP port of the HTTP API and of /ws. Default 8080. 0 lets the system choose one. */
   readonly httpPort: number;
-  /** A second TCP port for /ws alone. Default: none. The same as `http_port` is the same as none. */
+  /** A second TCP port for the same API and /ws. Default: none. The same as `http_port` is the same as none. */
   readonly wsPort?: number;
   /** Address to listen at. Default 0.0.0.0: every IPv4 interface. */
   readonly host: string;
   /** Time a client has to send a whole request, in ms. Default 30 000. 0 is no limit, which slow requests can exhaust. */
   readonly readTimeoutMs: Milliseconds;
-  /** Time an answer may make no progress, in ms. Default 30 000. 0 is no limit. */
+  /** Time a WebSocket client may leave unread what it is sent, in ms. Default 30 000: then 4008. 0 is no limit. */
   readonly writeTimeoutMs: Milliseconds;
   /** Time to say goodbye after SIGTERM, in ms. Default 25 000: five seconds less than Kubernetes waits. */
   readonly drainTimeoutMs: Milliseconds;
@@ -76,7 +76,7 @@ export interface DeliveryConfig {
   readonly ackTimeoutMs: Milliseconds;
   /** Messages a client may hold unacknowledged. Default 1 000. Fewer means that slow clients wait for their own acks. */
   readonly maxInFlight: number;
-  /** Deliveries after which a message is dead-lettered. Default 0: it is tried for as long as it is kept. */
+  /** Deliveries after which a message is given up. Default 0: never. Accepted now, takes effect in a later release. */
   readonly maxDeliveries: number;
 }
 
