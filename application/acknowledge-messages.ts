@@ -37,8 +37,9 @@ export const makeAcknowledgeMessages =
       const session = sessions.find(identity);
       if (session !== undefined) {
         const acknowledged = session.acknowledge(ids);
-        await session.commit();
-        return session.needsCommit ? E.left(NOT_RECORDED) : E.right(acknowledged);
+        const isRecorded = await session.commit();
+        // One that has ended meanwhile may have recorded it or not: the journal knows, and takes it once more.
+        if (!session.hasEnded) return isRecorded ? E.right(acknowledged) : E.left(NOT_RECORDED);
       }
       for (let attempt = 1; ; attempt++) {
         const recorded = await F.pipe(

@@ -76,6 +76,7 @@ export class LiveTopics {
         return E.right(undefined);
       }
       // Not followed, so not to be found by the next one who wants it: that one tries anew.
+      topic.listeners.clear();
       this.forget(topic);
       return start;
     });

@@ -49,7 +49,9 @@ export const makePrepareOpening =
     const added = request.topics.filter((topic) => !state.topics.includes(topic));
     const known = [...state.topics, ...added];
     return F.pipe(
-      TE.fromEither<Forbidden | StoreUnavailable, readonly TopicPattern[]>(maySubscribe(principal, added)),
+      TE.fromEither<Forbidden | StoreUnavailable, readonly TopicPattern[]>(
+        maySubscribe(principal, request.topics),
+      ),
       TE.flatMap(() => matched(catalogue, known)),
       TE.map((topics) =>
         topics.filter((topic) => mayReceive(principal, topic) && !state.positions.has(topic)),

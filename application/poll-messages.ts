@@ -6,7 +6,8 @@ import type { taskEither as TE } from 'fp-ts';
 import { either as E } from 'fp-ts';
 import { replay } from '../domain/decider.js';
 import { BEGINNING, instantOf, type Cursor, type Recorded } from '../domain/message/offset.js';
-import type { ClientId, Identity } from '../domain/subscription/client-id.js';
+import type { MessageId } from '../domain/message/message-id.js';
+import type { ClientId } from '../domain/subscription/client-id.js';
 import type { SubscriptionEvent } from '../domain/subscription/subscription-events.js';
 import {
   credit,
@@ -29,8 +30,9 @@ import type { Clock } from './ports/clock.js';
 import type { EventStore, StoreUnavailable, VersionConflict } from './ports/event-store.js';
 import type { Metrics } from './ports/metrics.js';
 import type { SubscribeRefusal } from './refusals.js';
+import { byTopic } from './session.js';
 import type { Sessions } from './sessions.js';
-import type { Folded, SubscriptionJournal } from './subscription-journal.js';
+import { fold, unopened, type Folded, type SubscriptionJournal } from './subscription-journal.js';
 import type { TopicCatalogue } from './topic-catalogue.js';
 import { readNext, type Reading } from './topic-reader.js';
 
@@ -76,10 +78,15 @@ export interface PollDependencies {
   readonly metrics: Metrics;
 }
 
-const ATTEMPTS_MAX = 8;
+/** Whoever loses this many races in a row is not racing another client but a fault. */
+const RACES_LOST_MAX = 8;
+/** How long an acknowledgement may go unnoticed by a poll that has no room for what there is. */
+const ROOM_CHECK_MS: Milliseconds = 1_000;
+
+const NOTHING: PollAnswer = { messages: [], gaps: [] };
 
 export const makePollMessages = (dependencies: PollDependencies): PollMessages => {
-  const { clock, journal, sessions, prepareOpening, catalogue, metrics } = dependencies;
+  const { clock, catalogue, metrics } = dependencies;
   const waiting = new Set<Poll>();
   let isDraining = false;
 
@@ -87,51 +94,18 @@ export const makePollMessages = (dependencies: PollDependencies): PollMessages =
     for (const poll of waiting) poll.onTopicCreated(topic);
   });
 
-  const open = async (
-    principal: Principal,
-    request: PollRequest,
-  ): Promise<E.Either<SubscribeRefusal, Folded>> => {
-    const identity: Identity = { principal: principal.id, clientId: request.clientId };
-    const held = sessions.find(identity);
-    if (held !== undefined) await sessions.end(held, 'superseded');
-    const folded = await journal.load(identity)();
-    if (E.isLeft(folded)) return folded;
-    const command = await prepareOpening(principal, folded.right.state, request, POLLS)();
-    if (E.isLeft(command)) return command;
-    const events = subscription.decide(folded.right.state, command.right);
-    return E.isLeft(events) ? events : journal.append(folded.right, events.right)();
-  };
-
-  /** One attempt: opens, waits and dispatches. A conflict means that somebody else was faster: start over. */
-  const attempt = async (
-    principal: Principal,
-    request: PollRequest,
-    until: Instant,
-    gone: AbortSignal,
-  ): Promise<E.Either<SubscribeRefusal, PollAnswer>> => {
-    const opened = await open(principal, request);
-    if (E.isLeft(opened)) return opened;
-    const poll = new Poll(dependencies, principal, request, opened.right, gone);
-    waiting.add(poll);
-    try {
-      return await poll.run(isDraining ? clock.now() : until);
-    } finally {
-      waiting.delete(poll);
-      poll.leave();
-    }
-  };
-
   return {
     poll: (principal, request, gone) => async () => {
-      const until = clock.now() + request.timeoutMs;
+      const until = clock.now() + (isDraining ? 0 : request.timeoutMs);
+      const poll = new Poll(dependencies, principal, request, gone);
+      // From here on, so that no topic is missed which comes into being while the subscription is opened.
+      waiting.add(poll);
       metrics.connectionOpened('long_poll');
       try {
-        for (let i = 1; ; i++) {
-          const answer = await attempt(principal, request, until, gone);
-          if (E.isRight(answer) || answer.left._tag !== 'VersionConflict' || i === ATTEMPTS_MAX)
-            return answer;
-        }
+        return await poll.run(until);
       } finally {
+        waiting.delete(poll);
+        poll.leave();
         metrics.connectionClosed('long_poll');
       }
     },
@@ -149,29 +123,32 @@ class Poll {
   private isWoken = false;
   private isFinishing = false;
   private onWake: (() => void) | undefined;
+  private folded: Folded;
+  /** False before the subscription is opened, and after a race was lost: `folded` is not what the journal says. */
+  private isOpened = false;
 
   constructor(
     private readonly dependencies: PollDependencies,
     private readonly principal: Principal,
     private readonly request: PollRequest,
-    private folded: Folded,
     private readonly gone: AbortSignal,
   ) {
+    this.folded = unopened({ principal: principal.id, clientId: request.clientId });
     gone.addEventListener('abort', () => this.finish(), { once: true });
   }
 
-  /** Joins first and looks second: what is published meanwhile wakes the poll up. */
+  /** Opens and looks; a conflict means that somebody else was faster: it does both anew. */
   async run(until: Instant): Promise<E.Either<SubscribeRefusal, PollAnswer>> {
-    for (;;) {
+    for (let racesLost = 0; ;) {
       this.isWoken = false;
-      const joined = await this.join();
-      if (E.isLeft(joined)) return joined;
-      const answer = await this.take();
-      if (E.isLeft(answer)) return answer;
-      const { messages, gaps } = answer.right;
-      const isOver = this.isFinishing || this.gone.aborted || this.dependencies.clock.now() >= until;
-      if (messages.length > 0 || gaps.length > 0 || isOver) return answer;
-      await this.sleep(until);
+      const answer = await this.attempt();
+      if (E.isRight(answer)) {
+        racesLost = 0;
+        const { messages, gaps } = answer.right;
+        if (messages.length > 0 || gaps.length > 0 || this.isOver(until)) return answer;
+        await this.sleep(until);
+      } else if (answer.left._tag !== 'VersionConflict' || ++racesLost === RACES_LOST_MAX) return answer;
+      else this.isOpened = false;
     }
   }
 
@@ -181,7 +158,7 @@ class Poll {
   }
 
   onTopicCreated(topic: TopicName): void {
-    if (!this.isAskedFor(topic) || !mayReceive(this.principal, topic)) return;
+    if (!this.isAskedFor(topic)) return;
     this.created.push(topic);
     this.wake();
   }
@@ -190,23 +167,73 @@ class Poll {
     for (const membership of this.memberships.values()) membership.leave();
   }
 
+  private isOver(until: Instant): boolean {
+    return (
+      this.isFinishing || this.isSuperseded || this.gone.aborted || this.dependencies.clock.now() >= until
+    );
+  }
+
+  /** Newer wins: a connection that has taken the subscription over while this poll waited keeps it. */
+  private get isSuperseded(): boolean {
+    const { isOpen, session } = this.folded.state;
+    return isOpen && session !== POLLS;
+  }
+
   private wake(): void {
     this.isWoken = true;
     this.onWake?.();
+  }
+
+  /** Joins first and looks second: what is published meanwhile wakes the poll up. */
+  private async attempt(): Promise<E.Either<SubscribeRefusal, PollAnswer>> {
+    const opened = this.isOpened ? await this.refreshed() : await this.open();
+    if (E.isLeft(opened)) return opened;
+    this.folded = opened.right;
+    this.isOpened = true;
+    const joined = await this.join();
+    if (E.isLeft(joined)) return joined;
+    // Whom nobody waits for takes nothing: at-most-once would lose it.
+    return this.gone.aborted || this.isSuperseded ? E.right(NOTHING) : this.take();
+  }
+
+  private async open(): Promise<E.Either<SubscribeRefusal, Folded>> {
+    const { journal, sessions, prepareOpening } = this.dependencies;
+    const { identity, state } = this.folded;
+    const held = state.isOpen ? undefined : sessions.find(identity);
+    if (held !== undefined) await sessions.end(held, 'superseded');
+    const loaded = await journal.load(identity)();
+    if (E.isLeft(loaded)) return loaded;
+    const { isOpen, session } = loaded.right.state;
+    if (state.isOpen && isOpen && session !== POLLS) return loaded;
+    const command = await prepareOpening(this.principal, loaded.right.state, this.request, POLLS)();
+    if (E.isLeft(command)) return command;
+    const events = subscription.decide(loaded.right.state, command.right);
+    return E.isLeft(events) ? events : journal.append(loaded.right, events.right)();
+  }
+
+  /** Acknowledgements wake nobody up: without room for more, the journal is asked for them. */
+  private async refreshed(): Promise<E.Either<StoreUnavailable, Folded>> {
+    if (credit(this.folded.state) > 0) return E.right(this.folded);
+    const since = await this.dependencies.journal.since(this.folded)();
+    return E.isLeft(since) ? since : E.right(fold(this.folded, since.right));
   }
 
   /** Until something happens, an acknowledgement is overdue, or the time is up. */
   private sleep(until: Instant): Promise<void> {
     const { clock } = this.dependencies;
     if (this.isWoken) return Promise.resolve();
+    const now = clock.now();
     let wakeAt = until;
-    for (const topic of this.memberships.keys()) {
+    for (const [topic, membership] of this.memberships) {
       const position = this.folded.state.positions.get(topic);
-      const wake = position === undefined ? undefined : nextWake(position);
-      if (wake !== undefined && wake < wakeAt) wakeAt = wake;
+      if (position === undefined) continue;
+      wakeAt = Math.min(wakeAt, nextWake(position) ?? until);
+      // There is more, but no room for it.
+      if ((membership.head()?.offset ?? 0) > position.next.offset)
+        wakeAt = Math.min(wakeAt, now + ROOM_CHECK_MS);
     }
     return new Promise((resolve) => {
-      const cancel = clock.after(Math.max(0, wakeAt - clock.now()), resolve);
+      const cancel = clock.after(Math.max(0, wakeAt - now), resolve);
       this.onWake = () => {
         cancel();
         resolve();
@@ -215,7 +242,7 @@ class Poll {
   }
 
   private isAskedFor(topic: TopicName): boolean {
-    return selects(this.request.topics, topic);
+    return selects(this.request.topics, topic) && mayReceive(this.principal, topic);
   }
 
   private async join(): Promise<E.Either<StoreUnavailable, void>> {
@@ -250,9 +277,14 @@ class Poll {
     this.created = [];
     taking.apply({ type: 'Follow', starts });
     taking.apply({ type: 'Expire', now: taking.now });
-    for (const topic of this.inTurn()) {
-      const failure = await this.takeFrom(topic, taking);
-      if (failure !== undefined) return E.left(failure);
+    const topics = this.inTurn();
+    const room = Math.min(this.request.messagesMax, credit(taking.state));
+    // An equal share for each topic first, so that a busy one leaves something for the others; then what is left.
+    for (const share of [Math.ceil(Math.max(1, room) / topics.length), this.request.messagesMax]) {
+      for (const topic of topics) {
+        const failure = await this.takeFrom(topic, taking, share);
+        if (failure !== undefined) return E.left(failure);
+      }
     }
     const appended = await journal.append(this.folded, taking.events)();
     if (E.isLeft(appended)) return appended;
@@ -269,18 +301,22 @@ class Poll {
     return E.right({ messages: taking.messages, gaps: taking.gaps });
   }
 
-  /** Another topic first each time, so that a busy one does not starve the others. */
+  /** The topic that is furthest behind first, so that a busy one does not starve the others. */
   private inTurn(): readonly TopicName[] {
-    const topics = [...this.memberships.keys()];
-    const first = topics.length === 0 ? 0 : this.folded.at.n % topics.length;
-    return [...topics.slice(first), ...topics.slice(0, first)];
+    const behind = (topic: TopicName): number => this.folded.state.positions.get(topic)?.next.offset ?? 0;
+    return [...this.memberships.keys()].sort((a, b) => behind(a) - behind(b));
   }
 
-  private async takeFrom(topic: TopicName, taking: Taking): Promise<StoreUnavailable | undefined> {
+  private async takeFrom(
+    topic: TopicName,
+    taking: Taking,
+    share: number,
+  ): Promise<StoreUnavailable | undefined> {
     const { store } = this.dependencies;
+    const until = Math.min(taking.messages.length + share, this.request.messagesMax);
     for (;;) {
       const position = taking.state.positions.get(topic);
-      const most = this.request.messagesMax - taking.messages.length;
+      const most = until - taking.messages.length;
       if (position === undefined || most <= 0) return undefined;
       const head = this.memberships.get(topic)?.head();
       const room = { most, fresh: credit(taking.state) };
@@ -292,15 +328,17 @@ class Poll {
   }
 
   /** Nobody is there to receive what was taken: due again at once. At-most-once has lost it, as it says. */
-  private async giveBack(taking: Taking): Promise<E.Either<StoreUnavailable | VersionConflict, PollAnswer>> {
-    const back = new Taking(this.folded.state, taking.now);
-    for (const { topic, message } of taking.messages) {
-      back.apply({ type: 'Reject', topic, offsets: [message.offset], notBefore: taking.now });
+  private async giveBack({ messages, now }: Taking): Promise<E.Either<never, PollAnswer>> {
+    const { journal } = this.dependencies;
+    for (const { topic, offsets } of byTopic(messages.map(toId))) {
+      // Where this fails as well, they are due when their time is up.
+      await journal.execute(this.folded.identity, { type: 'Reject', topic, offsets, notBefore: now })();
     }
-    const appended = await this.dependencies.journal.append(this.folded, back.events)();
-    return E.isLeft(appended) ? appended : E.right({ messages: [], gaps: [] });
+    return E.right(NOTHING);
   }
 }
+
+const toId = ({ topic, message }: PolledMessage): MessageId => ({ topic, offset: message.offset });
 
 /** What one attempt takes: the events so far, the state after them, and the messages to answer with. */
 class Taking {

@@ -21,9 +21,9 @@ import {
 } from '../domain/subscription/subscription.js';
 import {
   advanced,
+  dueAt,
   expiredAt,
   floorOf,
-  nextWake,
   pendingOf,
   positionAt,
   returned,
@@ -35,7 +35,8 @@ import {
 import type { Instant } from '../domain/time.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import type { TopicPattern } from '../domain/topic/topic-pattern.js';
-import { toBatch, type LiveTopics, type Membership } from './live-topics.js';
+import { mayReceive } from './authorise.js';
+import { toBatch, type LiveTopics, type Membership, type TopicListener } from './live-topics.js';
 import type { Principal } from './ports/authenticator.js';
 import type { ClientConnection, CloseReason, MessageBatch } from './ports/client-connection.js';
 import type { Clock } from './ports/clock.js';
@@ -66,7 +67,10 @@ export interface Acknowledged {
 /** One topic of the session. */
 interface Entry {
   readonly topic: TopicName;
+  readonly listener: TopicListener;
   membership: Membership;
+  /** The feed could not be reached, so nothing of the topic is heard; the next tick joins again. */
+  isCutOff: boolean;
   position: TopicPosition;
   /** Stands at the topic's head and has room: new batches go straight to the connection. */
   isLive: boolean;
@@ -75,21 +79,25 @@ interface Entry {
 }
 
 export class Session {
+  /** In the order in which they are brought to their heads: whichever was served goes to the back. */
   private readonly entries = new Map<TopicName, Entry>();
   private readonly policy: DeliveryPolicy;
+  /** Came into being before the client was told that it is subscribed. */
+  private created: TopicName[] = [];
+  private isDelivering = false;
   /** Unacknowledged messages over all topics. */
   private waiting = 0;
   private isFull = false;
   private isPumping = false;
   private isPumpWanted = false;
-  private hasEnded = false;
+  private ended: Promise<void> | undefined;
   /** Appends to the journal, one after the other: each expects the version that the one before it left. */
   private appends: Promise<unknown> = Promise.resolve();
-  private queuedCommit: Promise<void> | undefined;
+  private queuedCommit: Promise<boolean> | undefined;
 
   constructor(
     private readonly dependencies: SessionDependencies,
-    public principal: Principal,
+    private currentPrincipal: Principal,
     private readonly connection: ClientConnection,
     /** The subscription as it was taken over. */
     private folded: Folded,
@@ -97,6 +105,16 @@ export class Session {
     private readonly isDurable: boolean,
   ) {
     this.policy = policyOf(folded.state.guarantee);
+  }
+
+  get principal(): Principal {
+    return this.currentPrincipal;
+  }
+
+  /** Who it is was confirmed anew; what is not granted any more is not delivered any more. */
+  set principal(principal: Principal) {
+    this.currentPrincipal = principal;
+    if (this.isDelivering) this.deliver();
   }
 
   get topics(): readonly TopicPattern[] {
@@ -110,13 +128,10 @@ export class Session {
   /** Begins to deliver, or goes on with the topics as they are now. */
   deliver(): void {
     if (this.hasEnded) return;
-    const { topics, positions } = this.folded.state;
-    for (const [topic, position] of positions) {
-      if (!this.entries.has(topic)) this.enter(topic, position);
-    }
-    for (const entry of this.entries.values()) {
-      if (!selects(topics, entry.topic)) this.leave(entry);
-    }
+    this.isDelivering = true;
+    for (const topic of [...this.folded.state.positions.keys(), ...this.created]) this.enter(topic);
+    this.created = [];
+    for (const entry of this.entries.values()) if (!this.isWanted(entry.topic)) this.leave(entry);
     this.pump();
   }
 
@@ -166,24 +181,39 @@ export class Session {
 
   /** A topic has come into being; follows it from its first message on if a pattern of this session matches. */
   onTopicCreated(topic: TopicName): void {
-    if (this.hasEnded || this.entries.has(topic) || !selects(this.topics, topic)) return;
-    this.enter(topic, positionAt(BEGINNING));
+    if (this.hasEnded || !this.isWanted(topic)) return;
+    if (!this.isDelivering) {
+      this.created.push(topic);
+      return;
+    }
+    this.enter(topic);
     this.pump();
   }
 
   /** Once in a while: what was not acknowledged in time is sent again, and so is what a failure has left behind. */
   onTick(now: Instant): void {
     let isPumpDue = false;
+    let isOverdue = false;
     for (const entry of this.entries.values()) {
-      if (unacknowledged(entry.position) > 0) {
-        const expired = expiredAt(entry.position, now);
-        if (expired.length > 0) this.move(entry, returned(entry.position, expired, now));
-        const wake = nextWake(entry.position);
-        if (wake !== undefined && wake <= now) isPumpDue = true;
+      if (entry.isCutOff) this.join(entry);
+      if (unacknowledged(entry.position) > 0 && expiredAt(entry.position, now).length > 0) {
+        entry.isDirty = true;
+        isOverdue = true;
       }
-      if (!entry.isLive) isPumpDue = true;
+      if (!entry.isLive || dueAt(entry.position, now, 1).length > 0) isPumpDue = true;
     }
+    if (isOverdue) void this.redeliver(now);
     if (isPumpDue) this.pump();
+  }
+
+  /** Records first: what another instance was asked to acknowledge is found out by that, and does not come again. */
+  private async redeliver(now: Instant): Promise<void> {
+    await this.commit();
+    for (const entry of this.entries.values()) {
+      const expired = expiredAt(entry.position, now);
+      if (expired.length > 0) entry.position = returned(entry.position, expired, now);
+    }
+    this.pump();
   }
 
   get needsCommit(): boolean {
@@ -191,8 +221,11 @@ export class Session {
     return false;
   }
 
-  /** Records where the session stands. What could not be recorded still `needsCommit`; the next commit tries again. */
-  commit(): Promise<void> {
+  /**
+   * Records where the session stands, and answers whether it could. What could not be recorded still `needsCommit`; the
+   * next commit tries again.
+   */
+  commit(): Promise<boolean> {
     this.queuedCommit ??= this.exclusively(() => {
       this.queuedCommit = undefined;
       return this.commitNow();
@@ -200,34 +233,67 @@ export class Session {
     return this.queuedCommit;
   }
 
-  /** Stops delivering, records where the client stands, and tells it why. What was in flight is due again at once. */
-  async end(reason: CloseReason | undefined): Promise<void> {
-    if (this.hasEnded) return;
-    this.hasEnded = true;
+  get hasEnded(): boolean {
+    return this.ended !== undefined;
+  }
+
+  /**
+   * Stops delivering, tells the client why, and records where it stands; what was in flight is due again at once.
+   * Whoever ends it again waits for the same end.
+   */
+  end(reason: CloseReason | undefined): Promise<void> {
+    if (this.ended !== undefined) return this.ended;
     for (const entry of this.entries.values()) {
       entry.isLive = false;
       entry.membership.leave();
       if (unacknowledged(entry.position) > 0) entry.isDirty = true;
     }
+    this.ended = this.exclusively(() => this.commitNow()).then(() => this.entries.clear());
     if (reason !== undefined) this.connection.close(reason);
-    await this.exclusively(() => this.commitNow());
-    this.entries.clear();
+    return this.ended;
   }
 
-  private enter(topic: TopicName, position: TopicPosition): void {
+  private isWanted(topic: TopicName): boolean {
+    return selects(this.topics, topic) && mayReceive(this.principal, topic);
+  }
+
+  /** Goes on where the journal says; a topic that it does not know was created a moment ago. */
+  private enter(topic: TopicName): void {
+    if (this.entries.has(topic) || !this.isWanted(topic)) return;
+    const position = this.folded.state.positions.get(topic) ?? positionAt(BEGINNING);
+    const listener: TopicListener = {
+      onBatch: (batch) => this.onBatch(entry, batch),
+      lag: (head) => Math.max(0, head.n - floorOf(entry.position).n),
+    };
+    const membership = this.dependencies.liveTopics.join(topic, listener);
     const entry: Entry = {
       topic,
+      listener,
+      membership,
+      isCutOff: false,
       position,
       isLive: false,
       isDirty: false,
-      membership: this.dependencies.liveTopics.join(topic, {
-        onBatch: (batch) => this.onBatch(entry, batch),
-        lag: (head) => Math.max(0, head.n - floorOf(entry.position).n),
-      }),
     };
     this.waiting += unacknowledged(position);
     this.entries.set(topic, entry);
-    void entry.membership.joined.then(() => this.pump());
+    void this.awaitJoined(entry);
+  }
+
+  private join(entry: Entry): void {
+    entry.isCutOff = false;
+    entry.membership = this.dependencies.liveTopics.join(entry.topic, entry.listener);
+    void this.awaitJoined(entry);
+  }
+
+  private async awaitJoined(entry: Entry): Promise<void> {
+    const joined = await entry.membership.joined;
+    if (E.isRight(joined)) {
+      this.pump();
+      return;
+    }
+    entry.isCutOff = true;
+    this.dependencies.logger.warn('follow_failed', { topic: entry.topic, reason: joined.left.reason });
   }
 
   private leave(entry: Entry): void {
@@ -311,12 +377,13 @@ export class Session {
 
   /** Gives the client the next page of one topic. False: caught up, or it cannot go on now. */
   private async step(entry: Entry): Promise<boolean> {
-    if (this.isFull || this.isOver(entry)) return false;
+    if (!this.mayGoOn(entry)) return false;
     const { store, clock, logger } = this.dependencies;
     const head = entry.membership.head();
     const room = { most: Infinity, fresh: this.credit() };
     const reading = await readNext(store, entry.topic, entry.position, head, room, clock.now())();
-    if (this.isOver(entry)) return false;
+    // While it was being read, another topic may have filled the connection.
+    if (!this.mayGoOn(entry)) return false;
     if (E.isLeft(reading)) {
       // The next tick tries again.
       logger.warn('catch_up_failed', { topic: entry.topic, reason: reading.left.reason });
@@ -330,7 +397,10 @@ export class Session {
   }
 
   private async give(entry: Entry, reading: Reading): Promise<boolean> {
-    const { messages, attempt, next, dropped, gap } = reading;
+    const { attempt, next, dropped, gap } = reading;
+    const messages = attempt === 1 ? reading.messages : stillDue(entry.position, reading.messages);
+    // Another topic may have used up the credit as well: then less of this one is to be read.
+    if (attempt === 1 && messages.length > this.credit()) return true;
     if (this.policy.recordsBeforeSend && this.isDurable) {
       if (!(await this.isRecorded(entry, next))) return false;
     }
@@ -342,6 +412,8 @@ export class Session {
     }
     const batch = toBatch(entry.topic, messages);
     this.send(entry, batch, attempt, next);
+    this.entries.delete(entry.topic);
+    this.entries.set(entry.topic, entry);
     const last = messages[messages.length - 1];
     const latencyMs = last === undefined ? 0 : this.dependencies.clock.now() - instantOf(last.offset);
     this.dependencies.metrics.messagesDelivered('websocket', messages.length, latencyMs);
@@ -352,13 +424,17 @@ export class Session {
   private async isRecorded(entry: Entry, next: Cursor): Promise<boolean> {
     const before = entry.position;
     this.move(entry, advanced(before, next));
-    await this.exclusively(() => this.commitNow());
+    const isRecorded = await this.exclusively(() => this.commitNow());
     if (this.isOver(entry)) return false;
-    if (!entry.isDirty) return true;
+    if (isRecorded) return true;
     // Nothing was sent, so it may be tried again, even where the journal has it already.
     entry.position = before;
     entry.isDirty = false;
     return false;
+  }
+
+  private mayGoOn(entry: Entry): boolean {
+    return !this.isFull && !this.isOver(entry);
   }
 
   private isOver(entry: Entry): boolean {
@@ -371,19 +447,22 @@ export class Session {
     return isDirect && head !== undefined && entry.position.next.offset >= head.offset;
   }
 
-  private async commitNow(): Promise<void> {
+  private async commitNow(): Promise<boolean> {
     for (;;) {
-      const dirty = [...this.entries.values()].filter((entry) => entry.isDirty);
-      if (dirty.length === 0 || !this.isDurable) return;
+      // A topic that was removed a moment ago has no place in the journal any more.
+      const dirty = [...this.entries.values()].filter(
+        ({ isDirty, topic }) => isDirty && selects(this.topics, topic),
+      );
+      if (dirty.length === 0 || !this.isDurable) return true;
       for (const entry of dirty) entry.isDirty = false;
       const appended = await this.append(dirty.flatMap((entry) => this.toEvents(entry)));
-      if (E.isRight(appended)) return;
+      if (E.isRight(appended)) return true;
       for (const entry of dirty) entry.isDirty = true;
       if (appended.left._tag === 'StoreUnavailable') {
         this.warnOfFailedCommit(appended.left);
-        return;
+        return false;
       }
-      if (!(await this.reconcile(appended.left))) return;
+      if (!(await this.reconcile(appended.left))) return false;
     }
   }
 
@@ -435,12 +514,17 @@ export class Session {
       return false;
     }
     this.folded = fold(this.folded, since.right);
-    for (const event of events) {
-      if (event.type !== 'MessagesAcknowledged') continue;
-      const entry = this.entries.get(event.topic);
-      if (entry !== undefined) this.move(entry, settled(entry.position, event.offsets));
-    }
+    for (const entry of this.entries.values()) this.takeOver(entry);
     return true;
+  }
+
+  /** What this session waits for and the journal does not was acknowledged elsewhere. */
+  private takeOver(entry: Entry): void {
+    const recorded = this.folded.state.positions.get(entry.topic);
+    if (recorded === undefined) return;
+    const waiting = pendingOf(entry.position).map(({ cursor }) => cursor.offset);
+    const elsewhere = settlementOf(recorded, waiting).settled;
+    if (elsewhere.length > 0) this.move(entry, settled(entry.position, elsewhere));
   }
 
   private isTakeover(event: SubscriptionEvent): boolean {
@@ -465,6 +549,12 @@ const hasExpiredMessage = ({ messages }: MessageBatch, clock: Clock): boolean =>
     if (message.event.expiresAt !== undefined && isExpired(message, clock.now())) return true;
   }
   return false;
+};
+
+/** What was acknowledged while it was being read is not sent again. */
+const stillDue = ({ due }: TopicPosition, messages: MessageBatch['messages']): MessageBatch['messages'] => {
+  const offsets = new Set(due.map(({ cursor }) => cursor.offset));
+  return messages.filter(({ offset }) => offsets.has(offset));
 };
 
 interface IdsOfTopic {

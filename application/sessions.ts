@@ -3,13 +3,11 @@
  * what was acknowledged, and a tick in which deadlines are looked at.
  */
 import { either as E, function as F, taskEither as TE } from 'fp-ts';
-import { BEGINNING } from '../domain/message/offset.js';
 import type { ClientId, Identity } from '../domain/subscription/client-id.js';
 import { subscription } from '../domain/subscription/subscription.js';
 import type { Milliseconds } from '../domain/time.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import type { TopicPattern } from '../domain/topic/topic-pattern.js';
-import { mayReceive } from './authorise.js';
 import type { PrepareOpening, SubscriptionRequest } from './open-subscription.js';
 import type { Principal } from './ports/authenticator.js';
 import type { ClientConnection, CloseReason } from './ports/client-connection.js';
@@ -17,7 +15,7 @@ import type { Cancel } from './ports/clock.js';
 import type { IdSource } from './ports/id-source.js';
 import type { SubscribeRefusal } from './refusals.js';
 import { Session, type SessionDependencies } from './session.js';
-import type { Folded } from './subscription-journal.js';
+import { unopened, type Folded } from './subscription-journal.js';
 import type { TopicCatalogue } from './topic-catalogue.js';
 
 /** Acknowledgements wait this long for others to be recorded with. Longer: fewer writes, more repeats after a crash. */
@@ -35,6 +33,8 @@ export interface Opened {
 export class Sessions {
   private readonly all = new Set<Session>();
   private readonly durable = new Map<string, Session>();
+  /** For each subscription that is being opened, the topics that came into being meanwhile. */
+  private readonly openings = new Set<TopicName[]>();
   private cancels: readonly Cancel[] = [];
 
   constructor(
@@ -83,7 +83,7 @@ export class Sessions {
     const name = this.ids.next();
     const identity: Identity = { principal: principal.id, clientId: clientId ?? (name as ClientId) };
     const isDurable = clientId !== undefined;
-    return async () => {
+    return this.missingNoTopic(async () => {
       const held = this.find(identity);
       if (held !== undefined) await this.end(held, 'superseded');
       const opened = await this.take(principal, identity, request, name, isDurable);
@@ -96,16 +96,21 @@ export class Sessions {
         session,
         recovered: request.topics.filter((topic) => before.state.topics.includes(topic)),
       });
-    };
+    });
   }
 
   /** Adds topics to a session. */
   extend(session: Session, request: SubscriptionRequest): TE.TaskEither<SubscribeRefusal, Opened> {
     const before = session.state.state;
-    return F.pipe(
-      this.prepareOpening(session.principal, before, request, before.session ?? ''),
-      TE.flatMap((command) => session.change((state) => subscription.decide(state, command))),
-      TE.map(() => ({ session, recovered: request.topics.filter((topic) => before.topics.includes(topic)) })),
+    return this.missingNoTopic(
+      F.pipe(
+        this.prepareOpening(session.principal, before, request, before.session ?? ''),
+        TE.flatMap((command) => session.change((state) => subscription.decide(state, command))),
+        TE.map(() => ({
+          session,
+          recovered: request.topics.filter((topic) => before.topics.includes(topic)),
+        })),
+      ),
     );
   }
 
@@ -116,9 +121,9 @@ export class Sessions {
 
   /** Ends one session; without a reason where its connection is gone already. */
   async end(session: Session, reason?: CloseReason): Promise<void> {
-    this.all.delete(session);
     const key = keyOf(session.state.identity);
     await session.end(reason);
+    this.all.delete(session);
     if (this.durable.get(key) === session) this.durable.delete(key);
   }
 
@@ -131,16 +136,10 @@ export class Sessions {
     isDurable: boolean,
   ): Promise<E.Either<SubscribeRefusal, { readonly before: Folded; readonly after: Folded }>> {
     const { journal } = this.dependencies;
-    const unopened: Folded = {
-      identity,
-      state: subscription.initialState,
-      at: BEGINNING,
-      eventsSinceSnapshot: 0,
-    };
     for (let attempt = 1; ; attempt++) {
       const taken = await F.pipe(
         TE.Do,
-        TE.bindW('before', () => (isDurable ? journal.load(identity) : TE.right(unopened))),
+        TE.bindW('before', () => (isDurable ? journal.load(identity) : TE.right(unopened(identity)))),
         TE.bindW('command', ({ before }) => this.prepareOpening(principal, before.state, request, name)),
         TE.bindW('events', ({ before, command }) =>
           TE.fromEither(subscription.decide(before.state, command)),
@@ -164,10 +163,26 @@ export class Sessions {
     if (loser !== undefined) await this.end(loser, 'superseded');
   }
 
+  /** A topic that comes into being while `open` looks for those that match may be in no list that it read. */
+  private missingNoTopic(
+    open: TE.TaskEither<SubscribeRefusal, Opened>,
+  ): TE.TaskEither<SubscribeRefusal, Opened> {
+    return async () => {
+      const created: TopicName[] = [];
+      this.openings.add(created);
+      try {
+        const opened = await open();
+        if (E.isRight(opened)) for (const topic of created) opened.right.session.onTopicCreated(topic);
+        return opened;
+      } finally {
+        this.openings.delete(created);
+      }
+    };
+  }
+
   private onTopicCreated(topic: TopicName): void {
-    for (const session of this.all) {
-      if (mayReceive(session.principal, topic)) session.onTopicCreated(topic);
-    }
+    for (const created of this.openings) created.push(topic);
+    for (const session of this.all) session.onTopicCreated(topic);
   }
 
   private every(intervalMs: Milliseconds, task: () => void): Cancel {

@@ -53,6 +53,14 @@ const EVENTS_BEFORE_SNAPSHOT = 100;
 /** Whoever loses this many races in a row is not racing a client but a fault. */
 const ATTEMPTS_MAX = 8;
 
+/** The subscription that nobody has opened yet. */
+export const unopened = (identity: Identity): Folded => ({
+  identity,
+  state: subscription.initialState,
+  at: BEGINNING,
+  eventsSinceSnapshot: 0,
+});
+
 export const fold = (folded: Folded, recorded: readonly Recorded<SubscriptionEvent>[]): Folded => {
   const last = recorded[recorded.length - 1];
   if (last === undefined) return folded;
@@ -89,15 +97,10 @@ export const makeSubscriptionJournal = (store: EventStore): SubscriptionJournal 
   };
 
   const load: SubscriptionJournal['load'] = (identity) => {
-    const unopened: Folded = {
-      identity,
-      state: subscription.initialState,
-      at: BEGINNING,
-      eventsSinceSnapshot: 0,
-    };
+    const before = unopened(identity);
     return F.pipe(
-      since(unopened),
-      TE.map((recorded) => fold(unopened, recorded)),
+      since(before),
+      TE.map((recorded) => fold(before, recorded)),
     );
   };
 

@@ -35,8 +35,8 @@ export interface Room {
 }
 
 /**
- * Reads what comes next, as far as there is room. Undefined where there is nothing to give now: no message is due and `head`, the last
- * message known, is not above the position.
+ * Reads what comes next, as far as there is room. Undefined where there is nothing to give now: no message is due and
+ * `head`, the last message known, is not above the position.
  */
 export const readNext = (
   store: EventStore,

@@ -1,0 +1,43 @@
+/** A feed in front of another that cannot be reached while a test says so. */
+import { either as E } from 'fp-ts';
+import type { EventFeed, Following } from '../../application/ports/event-feed.js';
+import type { StoredEvent, Stream } from '../../application/ports/event-store.js';
+import type { Recorded } from '../../domain/message/offset.js';
+
+export class UnreliableFeed implements EventFeed {
+  isReachable = true;
+  followed = 0;
+
+  constructor(private readonly feed: EventFeed) {}
+
+  follow<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    onEvents: (events: readonly Recorded<Event>[]) => void,
+  ): Following {
+    if (this.isReachable) {
+      const following = this.feed.follow(stream, onEvents);
+      this.followed += 1;
+      let hasStopped = false;
+      return {
+        start: following.start,
+        stop: () => {
+          if (!hasStopped) this.followed -= 1;
+          hasStopped = true;
+          following.stop();
+        },
+      };
+    }
+    return {
+      start: () =>
+        Promise.resolve(
+          E.left({
+            _tag: 'StoreUnavailable',
+            outcome: 'not_stored',
+            reason: 'disconnected',
+            cause: undefined,
+          }),
+        ),
+      stop: () => undefined,
+    };
+  }
+}
