@@ -4,7 +4,7 @@
  * oldest message of all goes first.
  */
 import type { StoredEvent } from '../../application/ports/event-store.js';
-import { before, instantOf, type Cursor, type Recorded } from '../../domain/message/offset.js';
+import { before, instantOf, type Cursor, type Offset, type Recorded } from '../../domain/message/offset.js';
 import type { Instant, Milliseconds } from '../../domain/time.js';
 import { EventLog } from '../memory/event-log.js';
 
@@ -13,13 +13,19 @@ export interface HotTierSettings {
   readonly bytesMax: number;
 }
 
+interface Window {
+  readonly log: EventLog<StoredEvent>;
+  /** How often it stands in the queue. More often than it has messages: the first of those are gone already. */
+  queued: number;
+}
+
 /** Below this the queue is not worth copying. */
 const COMPACTION_MIN = 1_024;
 
 export class HotTier {
-  private readonly windows = new Map<string, EventLog<StoredEvent>>();
+  private readonly windows = new Map<string, Window>();
   /** The window of every message here, in the order they came: the front of it is where the oldest one is. */
-  private queue: EventLog<StoredEvent>[] = [];
+  private queue: Window[] = [];
   private queueHead = 0;
   private byteCount = 0;
 
@@ -32,18 +38,18 @@ export class HotTier {
   /** Opens a window that begins behind `start`. */
   open(key: string, start: Cursor): void {
     this.close(key);
-    this.windows.set(key, new EventLog(start));
+    this.windows.set(key, { log: new EventLog(start), queued: 0 });
   }
 
   close(key: string): void {
     const window = this.windows.get(key);
     if (window === undefined) return;
     this.windows.delete(key);
-    this.shrink(window, window.size);
+    this.shrink(window, () => window.log.dropOldest(window.log.size));
   }
 
   window(key: string): EventLog<StoredEvent> | undefined {
-    return this.windows.get(key);
+    return this.windows.get(key)?.log;
   }
 
   /** Takes what the feed tells. Behind a hole the window begins anew: what it holds is always whole. */
@@ -51,12 +57,19 @@ export class HotTier {
     for (const recorded of events) {
       const window = this.windowFor(key, recorded);
       if (window === undefined) return;
-      const bytes = window.bytes;
-      window.push(recorded);
-      this.byteCount += window.bytes - bytes;
+      const bytes = window.log.bytes;
+      window.log.push(recorded);
+      this.byteCount += window.log.bytes - bytes;
+      window.queued += 1;
       this.queue.push(window);
     }
     this.evict(now);
+  }
+
+  /** Forgets what is below `below` in one window. */
+  trim(key: string, below: Offset): void {
+    const window = this.windows.get(key);
+    if (window !== undefined) this.shrink(window, () => window.log.dropBelow(below));
   }
 
   /** Forgets what is too old or too much. */
@@ -64,26 +77,30 @@ export class HotTier {
     const oldest = now - this.settings.retentionMs;
     for (; this.queueHead < this.queue.length; this.queueHead++) {
       const window = this.queue[this.queueHead];
-      const isEmpty = window === undefined || window.size === 0;
-      if (!isEmpty && this.byteCount <= this.settings.bytesMax && instantOf(window.first.offset) >= oldest)
-        break;
-      if (!isEmpty) this.shrink(window, 1);
+      if (window === undefined) continue;
+      const { log } = window;
+      if (window.queued === log.size) {
+        const isKept = this.byteCount <= this.settings.bytesMax && instantOf(log.first.offset) >= oldest;
+        if (isKept) break;
+        this.shrink(window, () => log.dropOldest(1));
+      }
+      window.queued -= 1;
     }
     if (this.queueHead < COMPACTION_MIN || this.queueHead < this.queue.length / 2) return;
     this.queue = this.queue.slice(this.queueHead);
     this.queueHead = 0;
   }
 
-  private windowFor(key: string, recorded: Recorded<StoredEvent>): EventLog<StoredEvent> | undefined {
+  private windowFor(key: string, recorded: Recorded<StoredEvent>): Window | undefined {
     const window = this.windows.get(key);
-    if (window === undefined || recorded.n === window.last.n + 1) return window;
+    if (window === undefined || recorded.n === window.log.last.n + 1) return window;
     this.open(key, before(recorded));
     return this.windows.get(key);
   }
 
-  private shrink(window: EventLog<StoredEvent>, count: number): void {
-    const bytes = window.bytes;
-    window.dropOldest(count);
-    this.byteCount += window.bytes - bytes;
+  private shrink(window: Window, drop: () => void): void {
+    const bytes = window.log.bytes;
+    drop();
+    this.byteCount += window.log.bytes - bytes;
   }
 }

@@ -2,7 +2,7 @@
  * EventStore and EventFeed in two tiers: everything is written to the persistent tier; what is followed is also kept
  * in the hot tier, filled by the feed, and read from there first.
  */
-import { either as E, taskEither as TE } from 'fp-ts';
+import { either as E, type taskEither as TE } from 'fp-ts';
 import type { Clock } from '../../application/ports/clock.js';
 import type { EventFeed, Following } from '../../application/ports/event-feed.js';
 import type {
@@ -59,8 +59,10 @@ export class TieredEventStore implements EventStore, EventFeed {
     after: Offset,
     limit: number,
   ): TE.TaskEither<StoreUnavailable, readonly Recorded<Event>[]> {
-    const hot = this.readHot(stream, after, limit);
-    return hot === undefined ? this.store.read(stream, after, limit) : TE.right(hot);
+    return () => {
+      const hot = this.readHot(stream, after, limit);
+      return hot === undefined ? this.store.read(stream, after, limit)() : Promise.resolve(E.right(hot));
+    };
   }
 
   peek<Event extends StoredEvent>(
@@ -77,7 +79,7 @@ export class TieredEventStore implements EventStore, EventFeed {
   }
 
   trim(stream: Stream, below: Offset): TE.TaskEither<StoreUnavailable, void> {
-    this.hot.window(streamKey(stream))?.dropBelow(below);
+    this.hot.trim(streamKey(stream), below);
     return this.store.trim(stream, below);
   }
 

@@ -109,16 +109,18 @@ local function offset_of(id)
   local ms, seq = string.match(id, '(%d+)-(%d+)')
   return tonumber(ms) * 1024 + tonumber(seq)
 end
-local last_offset, last_n, first
+local last_offset, last_n, length, first
 for i = 1, #info, 2 do
   if info[i] == 'last-generated-id' then last_offset = offset_of(info[i + 1])
   elseif info[i] == 'entries-added' then last_n = info[i + 1]
+  elseif info[i] == 'length' then length = info[i + 1]
   elseif info[i] == 'first-entry' then first = info[i + 1] end
 end
 if not first then return { last_offset, last_n } end
-local first_n = 0
+-- An entry that somebody else has added carries no n, but was counted like ours.
+local first_n = last_n - length + 1
 for i = 1, #first[2], 2 do
-  if first[2][i] == 'n' then first_n = tonumber(first[2][i + 1]) or 0 end
+  if first[2][i] == 'n' then first_n = tonumber(first[2][i + 1]) or first_n end
 end
 return { last_offset, last_n, offset_of(first[1]), first_n }
 `);

@@ -170,5 +170,4 @@ export class ValkeyConnection implements HealthProbe {
 /** Did Valkey itself answer this? Whatever else fails, failed on the way. */
 const isReply = (error: unknown): error is Error => error instanceof Error && error.name === 'ReplyError';
 
-export const isNoScript = (error: unknown): boolean =>
-  isReply(error) && error.message.startsWith('NOSCRIPT');
+export const isNoScript = (error: unknown): boolean => isReply(error) && error.message.startsWith('NOSCRIPT');

@@ -175,7 +175,9 @@ export class ValkeyEventFeed implements EventFeed {
       await this.connection.subscriber.subscribe(...open);
       return undefined;
     } catch (error) {
-      return fromSentCommand(error);
+      const failure = fromSentCommand(error);
+      if (failure.reason === 'timeout') this.connection.reset(this.connection.subscriber);
+      return failure;
     }
   }
 
@@ -298,7 +300,9 @@ export class ValkeyEventFeed implements EventFeed {
       this.isCheckWanted = false;
       const all = [...this.channels.values()];
       for (let i = 0; i < all.length; i += POSITION_CHECK_GROUP) {
-        await Promise.all(all.slice(i, i + POSITION_CHECK_GROUP).map((channel) => this.checkPosition(channel)));
+        await Promise.all(
+          all.slice(i, i + POSITION_CHECK_GROUP).map((channel) => this.checkPosition(channel)),
+        );
       }
     }
     this.isChecking = false;
@@ -333,13 +337,15 @@ const decodeRecord = (
   const afterOffset = text.indexOf(FIELD_SEPARATOR, from);
   const afterN = text.indexOf(FIELD_SEPARATOR, afterOffset + 1);
   const afterMeta = text.indexOf(FIELD_SEPARATOR, afterN + 1);
+  const offset = Number(text.slice(from, afterOffset));
+  const n = Number(text.slice(afterOffset + 1, afterN));
+  // Anybody may publish to the channel; what is not a record of ours is not told.
+  if (!isPlace(offset) || !isPlace(n) || afterMeta > end) return undefined;
   const event = decodeEvent(stream, {
     meta: text.slice(afterN + 1, afterMeta),
     body: text.slice(afterMeta + 1, end),
   });
-  const offset = Number(text.slice(from, afterOffset));
-  const n = Number(text.slice(afterOffset + 1, afterN));
-  // Anybody may publish to the channel; what is not a record of ours is not told.
-  if (event === undefined || !Number.isSafeInteger(offset) || !Number.isSafeInteger(n)) return undefined;
-  return { offset: offset as Offset, n, event };
+  return event === undefined ? undefined : { offset: offset as Offset, n, event };
 };
+
+const isPlace = (value: number): boolean => Number.isSafeInteger(value) && value > 0;

@@ -72,14 +72,15 @@ export class ValkeyEventStore implements EventStore {
     limit: number,
   ): TE.TaskEither<StoreUnavailable, readonly Recorded<Event>[]> {
     return this.readTask(async (client) => {
-      const reply = await client.xrange(
-        this.names.key(stream),
-        `(${formatOffset(after)}`,
-        '+',
-        'COUNT',
-        limit,
-      );
-      return this.toRecorded(stream, reply);
+      const key = this.names.key(stream);
+      for (let from = formatOffset(after); ;) {
+        const entries = await client.xrange(key, `(${from}`, '+', 'COUNT', limit);
+        const recorded = this.toRecorded(stream, entries);
+        const last = entries[entries.length - 1];
+        // A page of nothing but foreign entries is not the end, though an empty answer would say that it is.
+        if (last === undefined || recorded.length > 0 || entries.length < limit) return recorded;
+        [from] = last;
+      }
     });
   }
 

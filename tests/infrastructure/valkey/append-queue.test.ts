@@ -1,0 +1,290 @@
+import { expect } from 'chai';
+import { either as E } from 'fp-ts';
+import type { Redis } from 'iovalkey';
+import {
+  subscriptionStream,
+  topicStream,
+  type StoreUnavailable,
+  type VersionConflict,
+} from '../../../application/ports/event-store.js';
+import { NO_OFFSET, type Cursor } from '../../../domain/message/offset.js';
+import { aMessage, anIdentity, aTopic, messages } from '../../support/builders.js';
+import { eventually } from '../../support/eventually.js';
+import { sharedValkey } from '../../support/shared-valkey.js';
+import { left, right } from '../../support/task-either.js';
+import { startValkey, type ValkeyServer } from '../../support/valkey-server.js';
+import { openSharedValkey, openValkey, someSettings, type OpenedValkey } from './open-valkey.js';
+import { commandCalls, connectAsAdmin, infoNumber } from './valkey-admin.js';
+
+type Answer = E.Either<StoreUnavailable | VersionConflict, readonly Cursor[]>;
+
+const orders = topicStream(aTopic('orders'));
+const invoices = topicStream(aTopic('invoices'));
+
+describe('AppendQueue', () => {
+  describe('groups appends', () => {
+    let opened: OpenedValkey;
+    let admin: Redis;
+
+    beforeEach(async () => {
+      opened = await openSharedValkey();
+      admin = connectAsAdmin(await sharedValkey());
+      // The script is known and the first key exists from here on, so that counts are of the appends alone.
+      await right(opened.store.append(orders, [aMessage()]));
+    });
+    afterEach(async () => {
+      admin.disconnect();
+      await opened.close();
+    });
+
+    it('of one tick into one pipeline, and those of a topic into one script call', async () => {
+      const [calls, reads] = [
+        await commandCalls(admin, 'evalsha'),
+        await infoNumber(admin, 'total_reads_processed'),
+      ];
+      const streams = [orders, invoices, topicStream(aTopic('payments'))];
+      await Promise.all(
+        Array.from({ length: 300 }, (_, i) => right(opened.store.append(streams[i % 3]!, messages(1, i)))),
+      );
+      // What the administrator asks is a read too: one for each question before the last answer.
+      expect((await infoNumber(admin, 'total_reads_processed')) - reads).to.be.at.most(1 + 1);
+      expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(3);
+    });
+
+    it('that wait for a pipeline under way into the next one', async () => {
+      const calls = await commandCalls(admin, 'evalsha');
+      const first = right(opened.store.append(orders, messages(1)));
+      await new Promise(setImmediate);
+      const others = Array.from({ length: 50 }, (_, i) =>
+        right(opened.store.append(orders, messages(1, i + 2))),
+      );
+      await Promise.all([first, ...others]);
+      expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(2);
+    });
+
+    it('and keeps the order in which they were made, within each topic', async () => {
+      const cursors = await Promise.all(
+        Array.from({ length: 200 }, (_, i) =>
+          right(opened.store.append(i % 2 === 0 ? orders : invoices, messages(1 + (i % 3), i * 10))),
+        ),
+      );
+      for (const [stream, parity] of [
+        [orders, 0],
+        [invoices, 1],
+      ] as const) {
+        const expected = cursors.flatMap((places, i) =>
+          i % 2 === parity ? places.map((place, k) => [place.n, place.offset, String(i * 10 + k)]) : [],
+        );
+        const stored = await right(opened.store.read(stream, NO_OFFSET, 1000));
+        const told = stored.map(({ n, offset, event }) => [n, offset, event.payload]);
+        expect(told.slice(parity === 0 ? 1 : 0)).to.deep.equal(expected);
+      }
+    });
+
+    it('but none that expects a version: each of those stands for itself', async () => {
+      const journal = subscriptionStream(anIdentity());
+      const calls = await commandCalls(admin, 'evalsha');
+      const answers = await Promise.all(
+        ['a', 'b', 'c'].map((session, i) =>
+          opened.store.append(journal, [{ type: 'SessionStarted', session }], { expected: i })(),
+        ),
+      );
+      expect(answers.map(({ _tag }) => _tag)).to.deep.equal(['Right', 'Right', 'Right']);
+      expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(3);
+    });
+
+    it('of more than one pipeline should carry into several, in order', async () => {
+      const payload = `"${'x'.repeat(1024 * 1024)}"`;
+      const cursors = await Promise.all(
+        Array.from({ length: 12 }, () => right(opened.store.append(orders, [aMessage({ payload })]))),
+      );
+      expect(cursors.map(([cursor]) => cursor?.n)).to.deep.equal(Array.from({ length: 12 }, (_, i) => i + 2));
+    });
+
+    it('and stores all of them where Valkey has forgotten the script, once and in order', async () => {
+      const appends = async () =>
+        Promise.all(
+          Array.from({ length: 40 }, (_, i) =>
+            right(opened.store.append(i % 2 === 0 ? orders : invoices, messages(1, i))),
+          ),
+        );
+      await appends();
+      await admin.script('FLUSH');
+      await appends();
+      await admin.script('FLUSH');
+      const [bounds] = [await right(opened.store.bounds(orders))];
+      expect(bounds.last.n).to.equal(1 + 40);
+      await appends();
+      const stored = await right(opened.store.read(orders, NO_OFFSET, 1000));
+      const evens = Array.from({ length: 20 }, (_, i) => String(i * 2));
+      expect(stored.slice(1).map(({ event }) => event.payload)).to.deep.equal([...evens, ...evens, ...evens]);
+    });
+  });
+
+  describe('answers', () => {
+    let server: ValkeyServer;
+    let opened: OpenedValkey;
+    const COMMAND_TIMEOUT_MS = 400;
+
+    beforeEach(async () => {
+      server = await startValkey();
+      opened = await openValkey(someSettings(server, { commandTimeoutMs: COMMAND_TIMEOUT_MS }));
+    });
+    afterEach(async () => {
+      await opened.close();
+      await server.kill();
+    });
+
+    const refusal = (answer: Answer): Partial<StoreUnavailable> => {
+      if (E.isRight(answer) || answer.left._tag !== 'StoreUnavailable') throw new Error('was not refused');
+      const { outcome, reason } = answer.left;
+      return { outcome, reason };
+    };
+
+    it('in time when Valkey is frozen: unknown for what was sent, not stored for what was waiting', async () => {
+      await right(opened.store.append(orders, messages(1)));
+      server.freeze();
+      const began = performance.now();
+      const sent = [orders, invoices, orders].map((stream) => opened.store.append(stream, messages(1, 2))());
+      await new Promise((resolve) => setTimeout(resolve, COMMAND_TIMEOUT_MS / 2));
+      const queued = [orders, invoices].map((stream) => opened.store.append(stream, messages(1, 3))());
+      for (const answer of await Promise.all(sent)) {
+        expect(refusal(answer)).to.deep.equal({ outcome: 'unknown', reason: 'timeout' });
+      }
+      for (const answer of await Promise.all(queued)) {
+        expect(refusal(answer)).to.deep.equal({ outcome: 'not_stored', reason: 'disconnected' });
+      }
+      expect(performance.now() - began).to.be.below(COMMAND_TIMEOUT_MS + 300);
+
+      const next = await opened.store.append(orders, messages(1, 4))();
+      expect(refusal(next)).to.deep.equal({ outcome: 'not_stored', reason: 'disconnected' });
+      expect(performance.now() - began).to.be.below(COMMAND_TIMEOUT_MS + 400);
+
+      server.thaw();
+      await eventually(() => right(opened.store.append(orders, messages(1, 5))));
+      const stored = await right(opened.store.read(orders, NO_OFFSET, 100));
+      const numbers = stored.map(({ event }) => event.payload);
+      // What was unknown may have been stored, once; what was not stored is not there.
+      expect(numbers.filter((payload) => payload === '2').length).to.be.oneOf([0, 2]);
+      expect(numbers).to.include.members(['1', '5']).and.not.include('3').and.not.include('4');
+    });
+
+    it('unknown for what was under way when Valkey was killed, and loses nothing that it called stored', async () => {
+      const answers: Promise<readonly [string, Answer]>[] = [];
+      const append = (i: number): void => {
+        answers.push(
+          opened.store
+            .append(orders, messages(1, i))()
+            .then((answer) => [String(i), answer] as const),
+        );
+      };
+      for (let i = 0; i < 50; i++) append(i);
+      await Promise.all(answers);
+      server.freeze();
+      for (let i = 50; i < 60; i++) append(i);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      await server.kill();
+      const answered = await Promise.all(answers);
+      for (const [, answer] of answered.slice(50)) {
+        expect(refusal(answer)).to.deep.equal({ outcome: 'unknown', reason: 'disconnected' });
+      }
+      await server.restart();
+      await eventually(() => right(opened.store.bounds(orders)));
+      const stored = (await right(opened.store.read(orders, NO_OFFSET, 100))).map(
+        ({ event }) => event.payload,
+      );
+      expect(stored).to.deep.equal(
+        answered.filter(([, answer]) => E.isRight(answer)).map(([payload]) => payload),
+      );
+    });
+
+    it('not stored, at once, while there is no connection', async () => {
+      await server.kill();
+      await eventually(() => expect(opened.connection.commands.status).not.to.equal('ready'));
+      const began = performance.now();
+      const refused = await left(opened.store.append(orders, messages(1)));
+      expect(refused).to.include({ outcome: 'not_stored', reason: 'disconnected' });
+      expect(performance.now() - began).to.be.below(50);
+    });
+
+    it('overloaded to what would make the queue larger than it may be', async () => {
+      server.freeze();
+      const message = aMessage({ payload: `"${'x'.repeat(1024 * 1024)}"` });
+      const answers = Array.from({ length: 70 }, () => opened.store.append(orders, [message])());
+      const refusals = (await Promise.all(answers)).map(refusal);
+      expect(refusals.slice(0, 3)).to.deep.equal(
+        Array.from({ length: 3 }, () => ({ outcome: 'unknown', reason: 'timeout' })),
+      );
+      expect(refusals.slice(-6)).to.deep.equal(
+        Array.from({ length: 6 }, () => ({ outcome: 'not_stored', reason: 'overloaded' })),
+      );
+      server.thaw();
+      await eventually(() => right(opened.store.append(invoices, messages(1))));
+    });
+
+    it('not stored, read only, where Valkey has fewer replicas than it must have', async () => {
+      const admin = connectAsAdmin(server);
+      await admin.config('SET', 'min-replicas-to-write', '1');
+      const refused = await left(opened.store.append(orders, messages(1)));
+      expect(refused).to.include({ outcome: 'not_stored', reason: 'read_only' });
+      await admin.config('SET', 'min-replicas-to-write', '0');
+      await right(opened.store.append(orders, messages(1)));
+      admin.disconnect();
+    });
+
+    it('not stored, failed, where the key is something else, and the others of the pipeline are stored', async () => {
+      const admin = connectAsAdmin(server);
+      await admin.set(opened.names.key(orders), 'not a stream');
+      const [spoiled, sound] = await Promise.all([
+        left(opened.store.append(orders, messages(1))),
+        right(opened.store.append(invoices, messages(1))),
+      ]);
+      expect(spoiled).to.include({ outcome: 'not_stored', reason: 'failed' });
+      expect(sound).to.have.length(1);
+      admin.disconnect();
+    });
+  });
+
+  describe('in a Valkey that is full', () => {
+    it('refuses as full and stores nothing of it, goes on reading and trimming, and recovers by itself', async () => {
+      const server = await startValkey();
+      const opened = await openValkey(someSettings(server));
+      const admin = connectAsAdmin(server);
+      try {
+        await right(opened.store.append(orders, messages(1)));
+        await admin.config('SET', 'maxmemory', String((await infoNumber(admin, 'used_memory')) + 2_000_000));
+        const payload = `"${'x'.repeat(10_000)}"`;
+        let stored = 1;
+        let refused: Answer | undefined;
+        for (let i = 0; refused === undefined && i < 1000; i++) {
+          // To a topic of its own each time, so that the catalogue is appended to as well.
+          const bulk = Array.from({ length: 5 }, () => aMessage({ payload }));
+          const answers = await Promise.all([
+            opened.store.append(orders, bulk)(),
+            opened.store.append(topicStream(aTopic(`t.${i}`)), bulk)(),
+          ]);
+          stored += E.isRight(answers[0]) ? 5 : 0;
+          refused = answers.find(E.isLeft);
+        }
+        expect(refused)
+          .to.have.property('left')
+          .that.includes({ _tag: 'StoreUnavailable', outcome: 'not_stored', reason: 'full' });
+
+        const streams = (await admin.keys(`${opened.names.key(topicStream(aTopic('t')))}*`)).length;
+        const catalogue = await right(opened.store.read({ kind: 'catalogue' }, NO_OFFSET, 2000));
+        expect(catalogue).to.have.length(1 + streams);
+        const read = await right(opened.store.read(orders, NO_OFFSET, 5000));
+        expect(read).to.have.length(stored);
+        const { last } = await right(opened.store.bounds(orders));
+        expect(last.n).to.equal(stored);
+
+        await right(opened.store.trim(orders, last.offset));
+        await eventually(() => right(opened.store.append(orders, messages(1))));
+      } finally {
+        admin.disconnect();
+        await opened.close();
+        await server.kill();
+      }
+    });
+  });
+});

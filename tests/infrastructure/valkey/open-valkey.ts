@@ -1,0 +1,86 @@
+/** The Valkey adapters over a real Valkey, as the composition root puts them together, each opening with its own keys. */
+import type { Logger } from '../../../application/ports/logger.js';
+import type { RetentionSettings } from '../../../application/ports/event-store.js';
+import { keyNames, type KeyNames } from '../../../infrastructure/valkey/keys.js';
+import { ValkeyConnection } from '../../../infrastructure/valkey/valkey-connection.js';
+import { ValkeyEventFeed } from '../../../infrastructure/valkey/valkey-event-feed.js';
+import { ValkeyEventStore } from '../../../infrastructure/valkey/valkey-event-store.js';
+import type { ValkeySettings } from '../../../infrastructure/valkey/valkey-settings.js';
+import { someRetention } from '../../support/builders.js';
+import { randomKeyPrefix, sharedValkey } from '../../support/shared-valkey.js';
+
+/** Keeps what is logged, so that a test can wait for it. */
+export class RecordingLogger implements Logger {
+  readonly lines: { readonly event: string; readonly fields: Readonly<Record<string, unknown>> }[] = [];
+
+  debug(event: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.lines.push({ event, fields });
+  }
+
+  info(event: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.debug(event, fields);
+  }
+
+  warn(event: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.debug(event, fields);
+  }
+
+  error(event: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.debug(event, fields);
+  }
+
+  of(event: string): readonly Readonly<Record<string, unknown>>[] {
+    return this.lines.filter((line) => line.event === event).map(({ fields }) => fields);
+  }
+}
+
+export interface OpenedValkey {
+  readonly connection: ValkeyConnection;
+  readonly names: KeyNames;
+  readonly store: ValkeyEventStore;
+  readonly feed: ValkeyEventFeed;
+  readonly logger: RecordingLogger;
+  close(): Promise<void>;
+}
+
+export interface Place {
+  readonly host: string;
+  readonly port: number;
+}
+
+export const someSettings = (at: Place, overrides: Partial<ValkeySettings> = {}): ValkeySettings => ({
+  host: at.host,
+  port: at.port,
+  username: '',
+  password: '',
+  db: 0,
+  keyPrefix: randomKeyPrefix(),
+  allowUnsafe: false,
+  commandTimeoutMs: 2_000,
+  ...overrides,
+});
+
+/** Opens the adapters at a Valkey and waits until they can be used. */
+export const openValkey = async (
+  settings: ValkeySettings,
+  retention: RetentionSettings = someRetention(),
+): Promise<OpenedValkey> => {
+  const logger = new RecordingLogger();
+  const connection = new ValkeyConnection(settings, logger);
+  const names = keyNames(settings);
+  const store = new ValkeyEventStore(connection, names, retention, logger);
+  const feed = new ValkeyEventFeed(connection, store, names, logger);
+  await connection.ready();
+  const close = (): Promise<void> => {
+    feed.dispose();
+    connection.close();
+    return Promise.resolve();
+  };
+  return { connection, names, store, feed, logger, close };
+};
+
+/** The same at the Valkey that all tests share. */
+export const openSharedValkey = async (
+  retention?: RetentionSettings,
+  overrides: Partial<ValkeySettings> = {},
+): Promise<OpenedValkey> => openValkey(someSettings(await sharedValkey(), overrides), retention);
