@@ -55,14 +55,15 @@ export const StartField: t.Type<Start, unknown> = textField(
   'must be latest, earliest, an offset (ms-seq) or a time (RFC 3339)',
 );
 
-const GUARANTEES: Readonly<Record<string, Guarantee>> = {
-  at_least_once: 'at_least_once',
-  at_most_once: 'at_most_once',
-};
+/** A Map: in an object, names like `constructor` would be found too. */
+const GUARANTEES: ReadonlyMap<string, Guarantee> = new Map([
+  ['at_least_once', 'at_least_once'],
+  ['at_most_once', 'at_most_once'],
+]);
 
 export const GuaranteeField: t.Type<Guarantee, unknown> = textField(
   'Guarantee',
-  (input) => E.fromNullable(undefined)(GUARANTEES[input]),
+  (input) => E.fromNullable(undefined)(GUARANTEES.get(input)),
   'must be at_least_once or at_most_once',
 );
 

@@ -41,6 +41,7 @@ export const makeHttpApp = (dependencies: HttpDependencies, settings: HttpSettin
 
   const app = new Koa();
   app.silent = true;
+  app.use(sayGoodbye(management));
   app.use(answerErrors(logger));
   app.use(answerNotFound);
   app.use(open.routes());
@@ -49,6 +50,14 @@ export const makeHttpApp = (dependencies: HttpDependencies, settings: HttpSettin
   app.use(api.allowedMethods());
   return app;
 };
+
+/** What is answered on the way out is the last on its connection, which would otherwise be kept open and hold us up. */
+const sayGoodbye =
+  ({ isDraining }: Management): Middleware =>
+  async (context, next) => {
+    await next();
+    if (isDraining()) context.set('Connection', 'close');
+  };
 
 /** A throw is a bug of ours: the client learns that it was, the log learns the rest. */
 const answerErrors =

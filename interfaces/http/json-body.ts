@@ -2,6 +2,7 @@
  * Reads a JSON body: only application/json, uncompressed, no deeper than 64 levels and in valid UTF-8. Keeps the text
  * beside the parsed value, since payloads are passed on as they were written.
  */
+import { isUtf8 } from 'node:buffer';
 import { koaBody } from 'koa-body';
 import type { Context, Middleware } from 'koa';
 import { JSON_DEPTH_MAX } from '../codecs/client-frame.js';
@@ -30,9 +31,11 @@ export const jsonBody = (bytesMax: number): Middleware => {
       refuseUnread(context, problem);
       return;
     }
+    const takeChunks = chunksOf(context);
     await parse(context, async () => {
+      const chunks = takeChunks();
       if (context.request.rawBody === undefined) return;
-      const wrong = problemOf(context, context.request.rawBody);
+      const wrong = problemOf(context.request.rawBody, chunks);
       if (wrong === undefined) await next();
       else answerProblem(context, wrong);
     });
@@ -70,12 +73,26 @@ const toProblem = (error: Error, context: Context): Problem => {
   return { code: 'invalid_json', detail: 'The body is not a valid JSON object.' };
 };
 
-const problemOf = (context: Context, text: string): Problem | undefined => {
+/**
+ * The body's bytes as they come, beside the reader that makes a text of them and lets go of them. Answers them, and
+ * stops listening, when it is asked.
+ */
+const chunksOf = ({ req }: Context): (() => readonly Buffer[]) => {
+  const chunks: Buffer[] = [];
+  const keep = (chunk: Buffer): number => chunks.push(chunk);
+  req.on('data', keep);
+  return () => {
+    req.off('data', keep);
+    return chunks;
+  };
+};
+
+const problemOf = (text: string, chunks: readonly Buffer[]): Problem | undefined => {
   if (isDeeperThan(text, JSON_DEPTH_MAX)) {
     return { code: 'invalid_json', detail: `The body is nested deeper than ${JSON_DEPTH_MAX} levels.` };
   }
-  // The reader puts U+FFFD where bytes are no UTF-8. Written so by the producer it is three bytes long, as read.
-  const isReplaced =
-    text.includes('\uFFFD') && Buffer.byteLength(text) !== Number(context.get('Content-Length'));
-  return isReplaced ? { code: 'invalid_json', detail: 'The body is not valid UTF-8.' } : undefined;
+  // The reader puts U+FFFD where bytes are no UTF-8, but a producer may also have written it.
+  return text.includes('\uFFFD') && !isUtf8(Buffer.concat(chunks))
+    ? { code: 'invalid_json', detail: 'The body is not valid UTF-8.' }
+    : undefined;
 };

@@ -2,7 +2,7 @@
 import { STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { either as E } from 'fp-ts';
-import { WebSocketServer, type WebSocket } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
 import type { Principal } from '../../application/ports/authenticator.js';
 import type { Cancel } from '../../application/ports/clock.js';
 import type { Metrics } from '../../application/ports/metrics.js';
@@ -50,7 +50,6 @@ export class WebSocketEndpoint {
   ) {
     this.server = new WebSocketServer({
       noServer: true,
-      clientTracking: false,
       perMessageDeflate: false,
       maxPayload: settings.messageBytesMax + ENVELOPE_BYTES_MAX,
       maxFragments: FRAGMENTS_MAX,
@@ -87,13 +86,13 @@ export class WebSocketEndpoint {
 
   /** Cuts off whoever has not answered the goodbye. */
   terminate(): void {
-    for (const webSocket of this.guests.keys()) webSocket.terminate();
+    for (const webSocket of this.server.clients) webSocket.terminate();
   }
 
   private async upgradeOrRefuse(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    const { authenticator, connections } = this.dependencies;
-    const url = new URL(request.url ?? '/', 'http://localhost');
-    if (url.pathname !== '/ws') {
+    const { authenticator, connections, logger } = this.dependencies;
+    const { path, query } = addressOf(request);
+    if (path !== '/ws') {
       refuse(socket, { code: 'not_found', detail: 'WebSockets are served at /ws.' });
       return;
     }
@@ -101,7 +100,7 @@ export class WebSocketEndpoint {
       refuse(socket, { code: 'shutting_down', detail: 'Try another instance.' });
       return;
     }
-    const token = tokenOf(request, url.searchParams);
+    const token = tokenOf(request, query);
     const principal = token === undefined ? E.right(undefined) : await authenticator.authenticate(token)();
     if (!connections.take()) {
       refuse(socket, { code: 'too_many_connections', detail: 'Try again, or another instance.' });
@@ -110,13 +109,15 @@ export class WebSocketEndpoint {
     socket.once('close', () => connections.giveBack());
     // A browser cannot read the status of a refused upgrade, but it can read a close code.
     this.server.handleUpgrade(request, socket, head, (webSocket) => {
+      // Without a listener, a client that sends what is no frame would end the process.
+      webSocket.on('error', (error: Error) => logger.debug('websocket_error', { error: error.message }));
       if (E.isLeft(principal)) webSocket.close(CLOSES.invalid_token.code, CLOSES.invalid_token.reason);
       else this.welcome(webSocket, socket, principal.right);
     });
   }
 
   private welcome(webSocket: WebSocket, socket: Duplex, principal: Principal | undefined): void {
-    const { metrics, clock, logger } = this.dependencies;
+    const { metrics, clock } = this.dependencies;
     const connection = new WsConnection(webSocket, socket, this.settings, clock);
     const client = new SocketClient(this.dependencies, connection, principal);
     const guest: Guest = { client, isAlive: true };
@@ -124,11 +125,12 @@ export class WebSocketEndpoint {
     metrics.connectionOpened('websocket');
     webSocket.on('message', (data: Buffer, isBinary: boolean) => {
       guest.isAlive = true;
+      // Whoever was told to go may be slow to do so; what it still sends has no effect.
+      if (webSocket.readyState !== WebSocket.OPEN) return;
       if (isBinary) connection.close('binary_frame');
       else client.onFrame(data.toString('utf8'));
     });
     webSocket.on('pong', () => (guest.isAlive = true));
-    webSocket.on('error', (error: Error) => logger.debug('websocket_error', { error: error.message }));
     webSocket.on('close', () => {
       this.guests.delete(webSocket);
       metrics.connectionClosed('websocket');
@@ -147,11 +149,23 @@ export class WebSocketEndpoint {
   }
 }
 
+/** Not by `new URL`, which throws at targets such as `//`. */
+const addressOf = ({
+  url = '/',
+}: IncomingMessage): { readonly path: string; readonly query: URLSearchParams } => {
+  const mark = url.indexOf('?');
+  return mark === -1
+    ? { path: url, query: new URLSearchParams() }
+    : { path: url.slice(0, mark), query: new URLSearchParams(url.slice(mark + 1)) };
+};
+
 /** Answers an upgrade request that stays HTTP. */
 const refuse = (socket: Duplex, problem: Problem): void => {
   const body = toProblemBody(problem);
   const text = JSON.stringify(body);
   const retryAfter = body.temporary ? 'Retry-After: 1\r\n' : '';
+  // Cut off behind the answer: left half open, it would stay for as long as the client likes.
+  socket.once('finish', () => socket.destroy());
   socket.end(
     `HTTP/1.1 ${body.status} ${STATUS_CODES[body.status] ?? ''}\r\nContent-Type: application/problem+json\r\n` +
       `${retryAfter}Content-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,

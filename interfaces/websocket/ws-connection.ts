@@ -22,6 +22,7 @@ import { firstDeliveryFrames, messageFrames, textFrames } from './message-frames
 
 export interface WsConnectionSettings {
   readonly bufferedBytesMax: number;
+  /** 0: a client may be as slow as it likes. */
   readonly writeTimeoutMs: Milliseconds;
 }
 
@@ -62,7 +63,9 @@ export class WsConnection implements ClientConnection {
     if (this.webSocket.readyState !== WebSocket.OPEN) return 'closed';
     const isDrained = this.socket.write(frames);
     if (isDrained || this.socket.writableLength <= this.settings.bufferedBytesMax) return 'sent';
-    this.cancelSlow ??= this.clock.after(this.settings.writeTimeoutMs, () => this.onSlow());
+    if (this.settings.writeTimeoutMs > 0) {
+      this.cancelSlow ??= this.clock.after(this.settings.writeTimeoutMs, () => this.onSlow());
+    }
     return 'full';
   }
 
