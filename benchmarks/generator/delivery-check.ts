@@ -1,0 +1,66 @@
+/**
+ * Has every subscriber received every message once and in order? Checks each delivery while it costs nothing: in the
+ * usual case one compare and one multiplication. Only what is missing is kept in sets.
+ */
+export class DeliveryCheck {
+  private readonly expected: Int32Array;
+  /** Of all sequence numbers in the order received: subscribers of one topic must see the same order. */
+  private readonly orders: Int32Array;
+  /** What was skipped, by subscriber and lane; it may still come. */
+  private readonly missing = new Map<number, Set<number>>();
+  private duplicated = 0;
+  private reordered = 0;
+
+  constructor(
+    private readonly subscribers: number,
+    private readonly lanes: number,
+  ) {
+    this.expected = new Int32Array(subscribers * lanes);
+    this.orders = new Int32Array(subscribers);
+  }
+
+  onDelivery(subscriber: number, sequence: number): void {
+    this.orders[subscriber] = Math.imul(this.orders[subscriber]!, 31) + sequence;
+    const lane = sequence % this.lanes;
+    const at = subscriber * this.lanes + lane;
+    const count = (sequence - lane) / this.lanes;
+    if (count === this.expected[at]) this.expected[at] = count + 1;
+    else this.onUnexpected(at, count);
+  }
+
+  /** `answeredByLane`: how many messages of each lane the service has promised to deliver. */
+  finish(answeredByLane: readonly number[]): {
+    readonly lost: number;
+    readonly duplicated: number;
+    readonly reordered: number;
+  } {
+    let lost = 0;
+    for (const counts of this.missing.values()) lost += counts.size;
+    for (let subscriber = 0; subscriber < this.subscribers; subscriber++) {
+      for (let lane = 0; lane < this.lanes; lane++) {
+        lost += Math.max(0, (answeredByLane[lane] ?? 0) - this.expected[subscriber * this.lanes + lane]!);
+      }
+    }
+    const isWhole = lost === 0 && this.duplicated === 0 && this.reordered === 0;
+    const different = this.orders.reduce((sum, order) => sum + (order === this.orders[0] ? 0 : 1), 0);
+    return {
+      lost,
+      duplicated: this.duplicated,
+      // With something missing or doubled the orders differ anyway, and that is counted already.
+      reordered: isWhole ? different : this.reordered,
+    };
+  }
+
+  private onUnexpected(at: number, count: number): void {
+    const missing = this.missing.get(at) ?? new Set<number>();
+    this.missing.set(at, missing);
+    const expected = this.expected[at]!;
+    if (count < expected) {
+      if (missing.delete(count)) this.reordered += 1;
+      else this.duplicated += 1;
+      return;
+    }
+    for (let skipped = expected; skipped < count; skipped++) missing.add(skipped);
+    this.expected[at] = count + 1;
+  }
+}
