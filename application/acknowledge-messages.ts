@@ -34,14 +34,14 @@ export const makeAcknowledgeMessages =
   (principal, clientId, ids) => {
     const identity: Identity = { principal: principal.id, clientId };
     return async () => {
-      const session = sessions.find(identity);
-      if (session !== undefined) {
-        const acknowledged = session.acknowledge(ids);
-        const isRecorded = await session.commit();
-        // One that has ended meanwhile may have recorded it or not: the journal knows, and takes it once more.
-        if (!session.hasEnded) return isRecorded ? E.right(acknowledged) : E.left(NOT_RECORDED);
-      }
       for (let attempt = 1; ; attempt++) {
+        const session = sessions.find(identity);
+        if (session !== undefined) {
+          const acknowledged = session.acknowledge(ids);
+          const isRecorded = await session.commit();
+          // One that has ended meanwhile may have recorded it or not: the journal knows, and takes it once more.
+          if (!session.hasEnded) return isRecorded ? E.right(acknowledged) : E.left(NOT_RECORDED);
+        }
         const recorded = await F.pipe(
           journal.load(identity),
           TE.map((folded) => decide(folded, ids)),

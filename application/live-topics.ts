@@ -39,11 +39,15 @@ interface LiveTopic {
   cancelLinger: Cancel | undefined;
 }
 
+/** Pages in which clients catch up are kept for each other: as many as are likely to be asked for in one go. */
+const PAGES_MAX = 64;
+
 /** A topic stays followed for a while after its last listener: a reconnect then finds its messages in memory. */
 const LINGER_MS: Milliseconds = 30_000;
 
 export class LiveTopics {
   private readonly topics = new Map<TopicName, LiveTopic>();
+  private readonly pages = new Map<string, MessageBatch>();
 
   constructor(
     private readonly feed: EventFeed,
@@ -66,6 +70,23 @@ export class LiveTopics {
         topic.cancelLinger = this.clock.after(LINGER_MS, () => this.forget(topic));
       },
     };
+  }
+
+  /**
+   * The batch of these messages, the same for everybody who catches up from the same place: a thousand clients that
+   * fell behind together are written the same bytes. What expires does so for all, so ends and count tell a page.
+   */
+  page(topic: TopicName, messages: MessageBatch['messages']): MessageBatch {
+    const key = `${topic} ${messages[0]?.offset} ${messages[messages.length - 1]?.offset} ${messages.length}`;
+    const known = this.pages.get(key);
+    if (known !== undefined) return known;
+    const batch = toBatch(topic, messages);
+    this.pages.set(key, batch);
+    if (this.pages.size > PAGES_MAX) {
+      const [oldest] = this.pages.keys();
+      if (oldest !== undefined) this.pages.delete(oldest);
+    }
+    return batch;
   }
 
   private follow(name: TopicName): LiveTopic {

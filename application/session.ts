@@ -293,7 +293,7 @@ export class Session {
       return;
     }
     entry.isCutOff = true;
-    this.dependencies.logger.warn('follow_failed', { topic: entry.topic, reason: joined.left.reason });
+    this.dependencies.logger.debug('follow_failed', { topic: entry.topic, reason: joined.left.reason });
   }
 
   private leave(entry: Entry): void {
@@ -311,9 +311,12 @@ export class Session {
     }
     const count = batch.messages.length;
     const first = batch.cursors[0];
+    const last = batch.cursors[count - 1];
+    const { n } = entry.position.next;
     if (
       this.isFull ||
-      first?.n !== entry.position.next.n + 1 ||
+      first?.n !== n + 1 ||
+      last?.n !== n + count ||
       count > this.credit() ||
       hasExpiredMessage(batch, this.dependencies.clock)
     ) {
@@ -321,7 +324,7 @@ export class Session {
       this.pump();
       return 0;
     }
-    this.send(entry, batch, 1, batch.cursors[count - 1] ?? first);
+    this.send(entry, batch, 1, last);
     return count;
   }
 
@@ -386,7 +389,7 @@ export class Session {
     if (!this.mayGoOn(entry)) return false;
     if (E.isLeft(reading)) {
       // The next tick tries again.
-      logger.warn('catch_up_failed', { topic: entry.topic, reason: reading.left.reason });
+      logger.debug('catch_up_failed', { topic: entry.topic, reason: reading.left.reason });
       return false;
     }
     if (reading.right === undefined) {
@@ -410,13 +413,17 @@ export class Session {
       this.move(entry, advanced(entry.position, next));
       return true;
     }
-    const batch = toBatch(entry.topic, messages);
+    const { clock, liveTopics, metrics } = this.dependencies;
+    // What is due again differs from client to client, though its ends may be the same.
+    const batch = attempt === 1 ? liveTopics.page(entry.topic, messages) : toBatch(entry.topic, messages);
     this.send(entry, batch, attempt, next);
     this.entries.delete(entry.topic);
     this.entries.set(entry.topic, entry);
     const last = messages[messages.length - 1];
-    const latencyMs = last === undefined ? 0 : this.dependencies.clock.now() - instantOf(last.offset);
-    this.dependencies.metrics.messagesDelivered('websocket', messages.length, latencyMs);
+    const latencyMs = last === undefined ? 0 : clock.now() - instantOf(last.offset);
+    metrics.messagesDelivered('websocket', messages.length, latencyMs);
+    // Memory answers without a pause: a client far behind must not keep everybody else waiting.
+    await clock.pause();
     return true;
   }
 
@@ -533,7 +540,8 @@ export class Session {
   }
 
   private warnOfFailedCommit({ reason, outcome }: StoreUnavailable): void {
-    this.dependencies.logger.warn('commit_failed', { reason, outcome });
+    // Every session meets the same failure, ten times a second; the storage itself says it once.
+    this.dependencies.logger.debug('commit_failed', { reason, outcome });
   }
 
   /** Newer wins; what it knows is newer too, so nothing of this session is recorded any more. */

@@ -23,8 +23,10 @@ export interface Reading {
   readonly gap?: Gap;
 }
 
-/** Messages read in one go; more would hold the event loop and, with large payloads, memory. */
+/** Messages read in one go; more would hold the event loop. */
 const PAGE = 100;
+/** Large messages come in smaller pages: a page may overshoot a connection's buffer by this much. */
+const PAGE_CHARACTERS_MAX = 256 * 1024;
 
 /** How much may be given now. */
 export interface Room {
@@ -52,7 +54,7 @@ export const readNext = (
   if (limit <= 0 || head === undefined || head.offset <= position.next.offset) return TE.right(undefined);
   return F.pipe(
     read(store, topic, position.next, limit),
-    TE.map((messages) => toReading(topic, position.next, messages, head, now)),
+    TE.map((messages) => toReading(topic, position.next, upToHole(messages), head, now)),
   );
 };
 
@@ -75,12 +77,32 @@ const readDue = (
   const wanted = new Set(due.map(({ cursor }) => cursor.offset));
   return F.pipe(
     read(store, topic, before(first.cursor), last.cursor.n - first.cursor.n + 1),
-    TE.map((found) => {
-      const messages = found.filter((message) => wanted.has(message.offset) && !isExpired(message, now));
-      for (const { offset } of messages) wanted.delete(offset);
-      return { messages, attempt: first.attempt, next: position.next, dropped: [...wanted] };
+    TE.map((read) => {
+      const found = page(read.filter(({ offset }) => wanted.has(offset)));
+      const through = found.length === 0 ? last.cursor.offset : (found[found.length - 1]?.offset ?? 0);
+      const messages = unexpired(found, now);
+      const looked = due.filter(({ cursor }) => cursor.offset <= through);
+      const present = new Set(found.map(({ offset }) => offset));
+      const given = new Set(messages.map(({ offset }) => offset));
+      const missing = looked.map(({ cursor }) => cursor).filter(({ offset }) => !present.has(offset));
+      return {
+        messages,
+        attempt: first.attempt,
+        next: position.next,
+        dropped: looked.map(({ cursor }) => cursor.offset).filter((offset) => !given.has(offset)),
+        ...gapOf(topic, missing),
+      };
     }),
   );
+};
+
+/** Trimming takes the oldest first, so what is missing lies together; what is between was settled before. */
+const gapOf = (topic: TopicName, missing: readonly Cursor[]): { readonly gap?: Gap } => {
+  const first = missing[0];
+  const last = missing[missing.length - 1];
+  return first === undefined || last === undefined
+    ? {}
+    : { gap: { topic, from: before(first), to: last, reason: 'trimmed' } };
 };
 
 const read = (
@@ -93,13 +115,21 @@ const read = (
   return inMemory === undefined ? store.read(topicStream(topic), after.offset, limit) : TE.right(inMemory);
 };
 
+/** What lies behind a hole comes with the next reading, which tells the gap. */
+const upToHole = (found: readonly Recorded<MessagePublished>[]): readonly Recorded<MessagePublished>[] => {
+  const first = found[0];
+  const hole = first === undefined ? -1 : found.findIndex(({ n }, i) => n !== first.n + i);
+  return hole === -1 ? found : found.slice(0, hole);
+};
+
 const toReading = (
   topic: TopicName,
   from: Cursor,
-  found: readonly Recorded<MessagePublished>[],
+  read: readonly Recorded<MessagePublished>[],
   head: Cursor,
   now: Instant,
 ): Reading => {
+  const found = page(read);
   const first = found[0];
   const last = found[found.length - 1];
   // Nothing is left of what `head` promised: everything up to it is gone.
@@ -107,15 +137,31 @@ const toReading = (
   const to = first === undefined ? head : before(first);
   const isGap = first === undefined || first.n !== from.n + 1;
   return {
-    messages: found.some(({ event }) => event.expiresAt !== undefined)
-      ? found.filter((message) => !isExpired(message, now))
-      : found,
+    messages: unexpired(found, now),
     attempt: 1,
     next,
     dropped: [],
     ...(isGap ? { gap: { topic, from, to, reason: 'trimmed' } } : {}),
   };
 };
+
+/** The front of what was read, as much of it as may be given at once; at least one message. */
+const page = (read: readonly Recorded<MessagePublished>[]): readonly Recorded<MessagePublished>[] => {
+  let characters = 0;
+  const end = read.findIndex(({ event }, i) => {
+    characters += event.payload.length;
+    return i > 0 && characters > PAGE_CHARACTERS_MAX;
+  });
+  return end === -1 ? read : read.slice(0, end);
+};
+
+const unexpired = (
+  messages: readonly Recorded<MessagePublished>[],
+  now: Instant,
+): readonly Recorded<MessagePublished>[] =>
+  messages.some(({ event }) => event.expiresAt !== undefined)
+    ? messages.filter((message) => !isExpired(message, now))
+    : messages;
 
 export const isExpired = ({ event }: Recorded<MessagePublished>, now: Instant): boolean =>
   event.expiresAt !== undefined && event.expiresAt <= now;

@@ -11,4 +11,6 @@ export interface Clock {
   now(): Instant;
   /** Calls `task` once after `delayMs`, unless cancelled. */
   after(delayMs: Milliseconds, task: () => void): Cancel;
+  /** Resolves once everything else that waits for its turn in this process has had it. */
+  pause(): Promise<void>;
 }

@@ -1,4 +1,5 @@
 /** SystemClock: the machine's time, and Node's timers, which are monotonic. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Cancel, Clock } from '../../application/ports/clock.js';
 import type { Instant, Milliseconds } from '../../domain/time.js';
 
@@ -21,5 +22,9 @@ export class SystemClock implements Clock {
     };
     wait(delayMs);
     return () => clearTimeout(timer);
+  }
+
+  pause(): Promise<void> {
+    return nextTurn();
   }
 }

@@ -151,11 +151,11 @@ export const ack = (
     body: { message_ids: messageIds, ...(clientId === undefined ? {} : { client_id: clientId }) },
   });
 
-/** The value of one series of /metrics, as `name{label="value"}`; 0 where it is not there. */
-export const metric = async (target: Pick<Target, 'url'>, series: string): Promise<number> => {
+/** The value of one series of /metrics, as `name{label="value"}`; undefined where it is not there. */
+export const metric = async (target: Pick<Target, 'url'>, series: string): Promise<number | undefined> => {
   const { text } = await request(target, 'GET', '/metrics');
   const line = text.split('\n').find((row) => row.startsWith(`${series} `));
-  return line === undefined ? 0 : Number(line.slice(series.length + 1));
+  return line === undefined ? undefined : Number(line.slice(series.length + 1));
 };
 
 /** Sends bytes over a TCP connection of its own and answers everything that comes back until it is closed. */

@@ -1,4 +1,5 @@
 /** Time that stands still until a test moves it. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Cancel, Clock } from '../../application/ports/clock.js';
 import type { Instant, Milliseconds } from '../../domain/time.js';
 
@@ -9,6 +10,9 @@ interface Task {
 
 /** 2025-01-01T00:00:00Z */
 export const TEST_START: Instant = 1_735_689_600_000;
+
+/** How many pauses of all clocks are under way; see settle.ts. */
+export let pausing = 0;
 
 export class ManualClock implements Clock {
   private readonly tasks = new Set<Task>();
@@ -23,6 +27,13 @@ export class ManualClock implements Clock {
     const task = { at: this.time + delayMs, run };
     this.tasks.add(task);
     return () => this.tasks.delete(task);
+  }
+
+  /** Takes no time of this clock's. */
+  async pause(): Promise<void> {
+    pausing += 1;
+    await nextTurn();
+    pausing -= 1;
   }
 
   /** Moves on by `ms` and runs what has become due, in the order of time, each at its own instant. */

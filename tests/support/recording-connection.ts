@@ -28,7 +28,8 @@ export class RecordingConnection implements ClientConnection {
   answer: Written = 'sent';
   /** How many batches were written after one was answered with `full` and before `drain`. */
   overruns = 0;
-  private isFull = false;
+  /** The last write was answered with `full`, and there was no `drain` since. */
+  isFull = false;
 
   deliver(batch: MessageBatch, attempt: number): Written {
     return this.write(() => {

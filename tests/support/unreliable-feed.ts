@@ -1,4 +1,4 @@
-/** A feed in front of another that cannot be reached while a test says so. */
+/** A feed in front of another that cannot be reached, or loses events, while a test says so. */
 import { either as E } from 'fp-ts';
 import type { EventFeed, Following } from '../../application/ports/event-feed.js';
 import type { StoredEvent, Stream } from '../../application/ports/event-store.js';
@@ -6,6 +6,9 @@ import type { Recorded } from '../../domain/message/offset.js';
 
 export class UnreliableFeed implements EventFeed {
   isReachable = true;
+  /** Events that are never told, by their `n`. */
+  loses: (n: number) => boolean = () => false;
+  /** How many streams are followed. */
   followed = 0;
 
   constructor(private readonly feed: EventFeed) {}
@@ -15,7 +18,10 @@ export class UnreliableFeed implements EventFeed {
     onEvents: (events: readonly Recorded<Event>[]) => void,
   ): Following {
     if (this.isReachable) {
-      const following = this.feed.follow(stream, onEvents);
+      const following = this.feed.follow(stream, (events: readonly Recorded<Event>[]) => {
+        const told = events.filter(({ n }) => !this.loses(n));
+        if (told.length > 0) onEvents(told);
+      });
       this.followed += 1;
       let hasStopped = false;
       return {

@@ -12,6 +12,10 @@ export class FixedClock implements Clock {
   after(): never {
     throw new Error('an authenticator never waits');
   }
+
+  pause(): never {
+    throw new Error('an authenticator never waits');
+  }
 }
 
 export const NOW: Instant = Date.parse('2025-06-01T12:00:00Z');
