@@ -13,14 +13,19 @@ export interface HotTierSettings {
   readonly bytesMax: number;
 }
 
-interface Window {
+export interface Window {
   readonly log: EventLog<StoredEvent>;
+  /** Between this place and the oldest message here there is nothing: who stands there has missed nothing. */
+  start: Cursor;
   /** How often it stands in the queue. More often than it has messages: the first of those are gone already. */
   queued: number;
 }
 
 /** Below this the queue is not worth copying. */
 const COMPACTION_MIN = 1_024;
+
+/** The oldest message behind `first`, which is the place right before it. */
+const after = (first: Cursor): Cursor => ({ offset: (first.offset + 1) as Offset, n: first.n + 1 });
 
 export class HotTier {
   private readonly windows = new Map<string, Window>();
@@ -38,7 +43,7 @@ export class HotTier {
   /** Opens a window that begins behind `start`. */
   open(key: string, start: Cursor): void {
     this.close(key);
-    this.windows.set(key, { log: new EventLog(start), queued: 0 });
+    this.windows.set(key, { log: new EventLog(start), start, queued: 0 });
   }
 
   close(key: string): void {
@@ -48,8 +53,8 @@ export class HotTier {
     this.shrink(window, () => window.log.dropOldest(window.log.size));
   }
 
-  window(key: string): EventLog<StoredEvent> | undefined {
-    return this.windows.get(key)?.log;
+  window(key: string): Pick<Window, 'log' | 'start'> | undefined {
+    return this.windows.get(key);
   }
 
   /** Takes what the feed tells. Behind a hole the window begins anew: what it holds is always whole. */
@@ -69,7 +74,9 @@ export class HotTier {
   /** Forgets what is below `below` in one window. */
   trim(key: string, below: Offset): void {
     const window = this.windows.get(key);
-    if (window !== undefined) this.shrink(window, () => window.log.dropBelow(below));
+    if (window === undefined || below <= window.log.first.offset) return;
+    this.shrink(window, () => window.log.dropBelow(below));
+    window.start = window.log.first;
   }
 
   /** Forgets what is too old or too much. */
@@ -82,6 +89,7 @@ export class HotTier {
       if (window.queued === log.size) {
         const isKept = this.byteCount <= this.settings.bytesMax && instantOf(log.first.offset) >= oldest;
         if (isKept) break;
+        window.start = after(log.first);
         this.shrink(window, () => log.dropOldest(1));
       }
       window.queued -= 1;

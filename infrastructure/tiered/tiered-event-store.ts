@@ -130,8 +130,8 @@ export class TieredEventStore implements EventStore, EventFeed {
     limit: number,
   ): readonly Recorded<Event>[] | undefined {
     const window = this.hot.window(streamKey(stream));
-    if (window === undefined || after < window.first.offset) return undefined;
-    const events = window.after(after, limit);
+    if (window === undefined || after < window.start.offset) return undefined;
+    const events = window.log.after(after, limit);
     // A topic's window holds messages only.
     return events.length === 0 ? undefined : (events as readonly Recorded<Event>[]);
   }

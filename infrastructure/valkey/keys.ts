@@ -26,11 +26,13 @@ const unprefixed = (stream: Stream): string => {
     case 'topic':
       return `topic:${stream.topic}`;
     case 'subscription':
-      // The principal may be any text; encoded, it has no slash of its own, so two identities never share a key.
-      return `subscription:${encodeURIComponent(stream.identity.principal)}/${stream.identity.clientId}`;
+      return `subscription:${encoded(stream.identity.principal)}/${stream.identity.clientId}`;
     case 'catalogue':
       return 'topics';
     default:
       return assertNever(stream);
   }
 };
+
+/** Any text, without a slash of its own, so that two identities never share a key. JSON text is always valid Unicode. */
+const encoded = (text: string): string => encodeURIComponent(JSON.stringify(text).slice(1, -1));

@@ -149,14 +149,13 @@ export class WebSocketEndpoint {
   }
 }
 
-/** Not by `new URL`, which throws at targets such as `//`. */
-const addressOf = ({
-  url = '/',
-}: IncomingMessage): { readonly path: string; readonly query: URLSearchParams } => {
-  const mark = url.indexOf('?');
+/** Also of a target in absolute form (RFC 9112 §3.2.2). Not by `new URL`, which throws at targets such as `//`. */
+const addressOf = (request: IncomingMessage): { readonly path: string; readonly query: URLSearchParams } => {
+  const target = (request.url ?? '').replace(/^https?:\/\/[^/?]*/i, '');
+  const mark = target.indexOf('?');
   return mark === -1
-    ? { path: url, query: new URLSearchParams() }
-    : { path: url.slice(0, mark), query: new URLSearchParams(url.slice(mark + 1)) };
+    ? { path: target, query: new URLSearchParams() }
+    : { path: target.slice(0, mark), query: new URLSearchParams(target.slice(mark + 1)) };
 };
 
 /** Answers an upgrade request that stays HTTP. */

@@ -49,6 +49,19 @@ describe('the WebSocket endpoint', () => {
       }
     });
 
+    it('is answered with 404 where the path is no path at all', async () => {
+      expect(await sendBytes(proxy, upgradeRequest('//'))).to.match(/^HTTP\/1\.1 404 /);
+    });
+
+    it('finds /ws in a target in absolute form, as a proxy may send it', async () => {
+      const answer = await sendBytes(
+        proxy,
+        upgradeRequest(`http://localhost/ws?token=${token}`),
+        maskedFrame(0x88, ''),
+      );
+      expect(answer).to.match(/^HTTP\/1\.1 101 /);
+    });
+
     it('is refused with 503 and Retry-After where there are too many connections', async () => {
       const small = await startProxy({ config: { limits: { max_connections_per_instance: 2 } } });
       try {
@@ -107,7 +120,6 @@ describe('the WebSocket endpoint', () => {
         upgradeRequest('/ws').replace('Sec-WebSocket-Version: 13', 'Sec-WebSocket-Version: 7'),
         upgradeRequest('/ws').replace(/Sec-WebSocket-Key: [^\r]*/, 'Sec-WebSocket-Key: x'),
         upgradeRequest('/ws').replace('GET', 'POST'),
-        upgradeRequest('//'),
         upgradeRequest('/ws', { 'Sec-WebSocket-Protocol': 'a,,b' }),
       ];
       for (const bytes of bad) expect(await sendBytes(proxy, bytes), bytes).to.match(/^HTTP\/1\.1 4\d\d /);
