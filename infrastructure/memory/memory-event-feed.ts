@@ -59,7 +59,8 @@ export class MemoryEventFeed implements EventFeed {
   private onAppended(key: string, recorded: readonly Recorded<StoredEvent>[]): void {
     const channel = this.channels.get(key);
     if (channel === undefined) return;
-    if (channel.arrived.length === 0) queueMicrotask(() => tell(channel));
+    // Not a microtask: each request ends in microtasks of its own, and a tick has many requests.
+    if (channel.arrived.length === 0) setImmediate(() => tell(channel));
     for (const each of recorded) channel.arrived.push(each);
   }
 }

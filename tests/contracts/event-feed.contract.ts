@@ -177,6 +177,7 @@ export const describeEventFeed = (name: string, open: OpenEventFeed): void => {
       await right(following.start);
       await right(other.following.start);
       await append(1);
+      await eventually(() => expect(numbers(other)).to.deep.equal([1]));
       await append(1);
       await eventually(() => expect(numbers(other)).to.deep.equal([1, 2]));
       expect(told).to.deep.equal([1]);
