@@ -123,6 +123,7 @@ class Poll {
   private isWoken = false;
   private isFinishing = false;
   private onWake: (() => void) | undefined;
+  private readonly onGone = (): void => this.finish();
   private folded: Folded;
   /** False before the subscription is opened, and after a race was lost: `folded` is not what the journal says. */
   private isOpened = false;
@@ -134,7 +135,7 @@ class Poll {
     private readonly gone: AbortSignal,
   ) {
     this.folded = unopened({ principal: principal.id, clientId: request.clientId });
-    gone.addEventListener('abort', () => this.finish(), { once: true });
+    gone.addEventListener('abort', this.onGone);
   }
 
   /** Opens and looks; a conflict means that somebody else was faster: it does both anew. */
@@ -164,6 +165,7 @@ class Poll {
   }
 
   leave(): void {
+    this.gone.removeEventListener('abort', this.onGone);
     for (const membership of this.memberships.values()) membership.leave();
   }
 

@@ -3,16 +3,13 @@
  * Stopping: /ready answers 503, nothing new is accepted, polls are answered, sockets are sent away and their
  * positions recorded, publishes under way are answered, and the storage is let go of last.
  */
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type Koa from 'koa';
 import type { PollMessages } from '../../application/poll-messages.js';
 import type { Logger } from '../../application/ports/logger.js';
 import type { Sessions } from '../../application/sessions.js';
 import type { WebSocketEndpoint } from '../../interfaces/websocket/server.js';
 import type { ServerConfig } from '../config/config.js';
+import { Listener } from './listener.js';
 import type { Storage } from './storage.js';
 
 /** Whether the service is on its way out: /ready asks, the lifecycle says. */
@@ -25,15 +22,12 @@ export interface Ports {
   readonly wsPort: number;
 }
 
-/** Longer than load balancers keep an idle connection (60 s): it must be theirs to close. */
-const KEEP_ALIVE_TIMEOUT_MS = 65_000;
-const HEADERS_TIMEOUT_MS = 10_000;
-const HEADERS_MAX = 64;
-/** What of the drain time goes to sockets; the rest is for what comes after them. */
+/** What of the drain time goes to sockets, and then to answers under way; the rest is for the end of the process. */
 const SOCKETS_SHARE = 0.5;
+const ANSWERS_SHARE = 0.4;
 
 export class Lifecycle {
-  private readonly servers: Server[] = [];
+  private readonly listeners: Listener[] = [];
 
   constructor(
     private readonly app: Koa,
@@ -52,7 +46,7 @@ export class Lifecycle {
     this.sessions.start();
     const http = await this.listen(httpPort);
     const ws = wsPort === undefined || wsPort === httpPort ? http : await this.listen(wsPort);
-    const ports = { httpPort: portOf(http), wsPort: portOf(ws) };
+    const ports = { httpPort: http.port, wsPort: ws.port };
     this.logger.info('listening', { ...ports, host: this.settings.host });
     return ports;
   }
@@ -61,37 +55,27 @@ export class Lifecycle {
   async stop(): Promise<void> {
     this.draining.isDraining = true;
     this.logger.info('draining', { withinMs: this.settings.drainTimeoutMs });
-    const closed = this.servers.map((server) => once(server, 'close'));
-    for (const server of this.servers) server.close();
+    for (const listener of this.listeners) listener.retire();
     this.polls.drain();
     await this.endpoint.drain(this.settings.drainTimeoutMs * SOCKETS_SHARE);
     await this.sessions.stop('going_away');
-    for (const server of this.servers) server.closeIdleConnections();
     this.endpoint.terminate();
-    await Promise.all(closed);
+    const withinMs = this.settings.drainTimeoutMs * ANSWERS_SHARE;
+    await Promise.all(this.listeners.map((listener) => listener.end(withinMs)));
     this.storage.close();
     this.logger.info('stopped');
   }
 
-  private async listen(port: number): Promise<Server> {
-    const handle = this.app.callback();
-    const server = createServer((request, response) => {
-      // A kept-alive connection would hold up the goodbye, and its next request belongs elsewhere.
-      if (this.draining.isDraining) response.setHeader('Connection', 'close');
-      void handle(request, response);
-    });
-    server.headersTimeout = HEADERS_TIMEOUT_MS;
-    server.requestTimeout = this.settings.readTimeoutMs;
-    server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
-    server.maxHeadersCount = HEADERS_MAX;
-    server.on('upgrade', (request, socket: Duplex, head: Buffer) =>
-      this.endpoint.upgrade(request, socket, head),
+  private async listen(port: number): Promise<Listener> {
+    const { host, readTimeoutMs } = this.settings;
+    const listener = await Listener.open(
+      { host, port, readTimeoutMs },
+      {
+        onRequest: this.app.callback(),
+        onUpgrade: (request, socket, head) => this.endpoint.upgrade(request, socket, head),
+      },
     );
-    server.listen(port, this.settings.host);
-    await once(server, 'listening');
-    this.servers.push(server);
-    return server;
+    this.listeners.push(listener);
+    return listener;
   }
 }
-
-const portOf = (server: Server): number => (server.address() as AddressInfo).port;

@@ -91,7 +91,7 @@ export const listField = <A>(element: t.Type<A, unknown>, most: number): t.Type<
         : list.validate(u, context),
     list.encode,
     element,
-  ) as unknown as t.Type<readonly A[], unknown>;
+  );
 };
 
 /** Seconds, as the wire has them, up to a day. */
@@ -108,4 +108,4 @@ export const secondsField = (max: number): t.Type<number> =>
 
 /** An optional field may be absent, but not null: null is no value that means "as it was". */
 export const optional = <A>(field: t.Type<A, unknown>): t.Type<A | undefined, unknown> =>
-  t.union([t.undefined, field]) as unknown as t.Type<A | undefined, unknown>;
+  t.union([t.undefined, field]);

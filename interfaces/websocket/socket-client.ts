@@ -85,7 +85,10 @@ export class SocketClient {
     else if (frame.type === 'ping') this.connection.reply(pongFrame(id));
     else if (this.principal === undefined) {
       // The token may be on its way through the authenticator: then this frame waits for it.
-      this.inTurn(id, () => Promise.resolve(this.handleAuthenticated(id, frame)));
+      this.inTurn(id, () => {
+        this.handleAuthenticated(id, frame);
+        return Promise.resolve();
+      });
     } else this.handleAuthenticated(id, frame);
   }
 

@@ -67,9 +67,9 @@ describe('Live topics', () => {
 
   it('tell nothing to who has left, also while others are told', async () => {
     const second = aListener();
-    let membership: Membership | undefined;
-    await join({ onBatch: () => (membership?.leave(), 0), lag: () => 0 });
-    membership = await join(second);
+    const memberships: Membership[] = [];
+    await join({ onBatch: () => (memberships[0]?.leave(), 0), lag: () => 0 });
+    memberships.push(await join(second));
     await backend.publish('orders', 'a');
     expect(second.batches).to.deep.equal([]);
   });
@@ -115,7 +115,10 @@ describe('Live topics', () => {
     expect([await one.joined, await other.joined].every(E.isLeft)).to.be.true;
     instance.feed.isReachable = true;
     const membership = await join(listener);
+    const timers = backend.clock.waiting;
     one.leave();
+    other.leave();
+    expect(backend.clock.waiting).to.equal(timers);
     await backend.pass(LINGER_MS * 2);
     await backend.publish('orders', 'a');
     expect(membership.head()?.n).to.equal(1);

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { expect } from 'chai';
 import { topicStream } from '../../application/ports/event-store.js';
 import { aMessage, aTopic } from '../support/builders.js';
@@ -314,6 +315,12 @@ describe('A poll', () => {
       expect(instance.metrics.open.long_poll).to.equal(0);
       await publish('orders', 'a');
       expect((await instance.poll()).messages.map(({ attempt }) => attempt)).to.deep.equal([1]);
+    });
+
+    it('leaves nothing behind at the signal that it may hang up', async () => {
+      const { signal } = new AbortController();
+      for (let i = 0; i < 3; i++) await instance.poll({}, signal);
+      expect(getEventListeners(signal, 'abort')).to.deep.equal([]);
     });
 
     it('takes nothing where it hung up before anything was read', async () => {

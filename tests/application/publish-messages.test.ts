@@ -152,7 +152,7 @@ describe('Publishing', () => {
 
     it('appends once per topic', async () => {
       let appends = 0;
-      store.fault = () => void (appends += 1) as undefined;
+      store.fault = () => void (appends += 1);
       await publish.many(
         alice,
         Array.from({ length: 30 }, (_, i) => item(`orders.t${i % 3}`, String(i))),

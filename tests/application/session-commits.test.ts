@@ -222,6 +222,39 @@ describe('A session that commits', () => {
       ]);
     });
 
+    it('finds out before it sends again what another instance was asked to acknowledge', async () => {
+      const first = await instance.subscribe({ ackTimeoutMs: 1_000 });
+      const ids = await publish('a', 'b');
+      await instance.sessions.end(first.session);
+      const { connection } = await instance.subscribe();
+      await right(anInstance(backend).acknowledge([ids[0]!]));
+      await backend.pass(1_500);
+      expect(connection.payloads).to.deep.equal(['a', 'b', 'b']);
+    });
+
+    it('finds out before it sends again that it was superseded', async () => {
+      const { connection } = await instance.subscribe({ ackTimeoutMs: 1_000 });
+      await publish('a');
+      await anInstance(backend).subscribe();
+      await backend.pass(1_500);
+      expect(connection.payloads).to.deep.equal(['a']);
+      expect(connection.closes).to.deep.equal(['superseded']);
+    });
+
+    it('is superseded also where a snapshot has swallowed who did it', async () => {
+      const { session, connection } = await instance.subscribe();
+      const ids = await publish('a');
+      const other = await anInstance(backend).subscribe({ start: { at: 'earliest' } });
+      for (let i = 0; i < 120; i++) {
+        other.session.acknowledge(await publish(String(i)));
+        await other.session.commit();
+      }
+      session.acknowledge(ids);
+      await backend.pass(COMMIT_MS);
+      expect(connection.closes).to.deep.equal(['superseded']);
+      expect(other.connection.closes).to.deep.equal([]);
+    });
+
     it('is superseded by a session elsewhere, and records nothing any more', async () => {
       const { session, connection } = await instance.subscribe();
       const ids = await publish('a');

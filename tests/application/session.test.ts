@@ -90,6 +90,22 @@ describe('A session', () => {
       expect(other.payloads).to.deep.equal(numbers(1, 451));
     });
 
+    it('shares its pages with all who catch up from the same place', async () => {
+      await publish('orders', ...numbers(1, 150));
+      const batches = new Set<unknown>();
+      for (const clientId of ['a', 'b', 'c']) {
+        const connection = new RecordingConnection();
+        const deliver = connection.deliver.bind(connection);
+        connection.deliver = (batch, attempt) => (batches.add(batch), deliver(batch, attempt));
+        const wanted = { clientId, start: EARLIEST };
+        const roomy = await right(instance.opening(wanted, connection));
+        roomy.session.deliver();
+        await settle();
+        expect(connection.payloads).to.deep.equal(numbers(1, 100));
+      }
+      expect(batches.size).to.equal(1);
+    });
+
     it('does not let the long backlog of one topic keep another waiting', async () => {
       const roomy = anInstance(backend, { settings: { maxInFlight: 10_000 } });
       await publish('busy', ...numbers(1, 900));

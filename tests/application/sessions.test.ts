@@ -63,6 +63,23 @@ describe('Sessions', () => {
       expect(alive[0]!.hasEnded).to.be.false;
     });
 
+    it('leave the newer one where the older one hears late that it was opened', async () => {
+      const older = new RecordingConnection();
+      const release = instance.store.hold((call, way) => isCommit(call) && way === 'from');
+      const opening = instance.opening({}, older)();
+      await settle();
+      instance.store.delay = undefined;
+      const newer = await instance.subscribe();
+      release();
+      await opening;
+      const ids = await backend.publish('orders', 'a');
+      newer.session.acknowledge(ids);
+      await backend.pass(200);
+      expect(older.closes).to.deep.equal(['superseded']);
+      expect(newer.connection.closes).to.deep.equal([]);
+      expect(instance.sessions.find(identityOf({}))).to.equal(newer.session);
+    });
+
     it('leave exactly one where two instances open at once', async () => {
       const other = anInstance(backend);
       const subscribers = await Promise.all([instance.subscribe(), other.subscribe()]);

@@ -48,7 +48,7 @@ describe('The topic catalogue', () => {
 
   it('costs nothing until somebody asks for a pattern, and then one reading', async () => {
     let reads = 0;
-    instance.store.fault = () => void (reads += 1) as undefined;
+    instance.store.fault = () => void (reads += 1);
     await backend.publish('orders', 'a');
     expect([instance.feed.followed, reads]).to.deep.equal([0, 0]);
     await Promise.all([matching('>'), matching('>'), matching('orders')]);

@@ -4,6 +4,7 @@ import { ack, payloads, poll, post, publish, request, WsClient, type Answer } fr
 import { eventually } from '../support/eventually.js';
 import { startProxy, type Proxy } from '../support/proxy.js';
 import { startValkey, type ValkeyServer } from '../support/valkey-server.js';
+import { connectAsAdmin } from '../infrastructure/valkey/valkey-admin.js';
 import { idsOf, isReady, pollUntil } from './fleet.js';
 
 /** What a client has to wait for at most (DESIGN.md, section 8). */
@@ -186,6 +187,26 @@ describe('when Valkey', () => {
       expect(new Set(idsOf(client.messages)).size).to.equal(came.length);
       // What was unknown came once or not at all.
       for (let i = 1; i < 5; i++) expect(came.filter((payload) => payload === i).length).to.be.at.most(1);
+    });
+  });
+
+  describe('cuts off pub/sub only', () => {
+    it('whoever subscribes or polls just then gets what is published afterwards', async () => {
+      const admin = connectAsAdmin({ host: server.host, port: server.port });
+      for (let round = 0; round < 5; round++) {
+        const topic = `orders.${round}`;
+        const client = await WsClient.connect(proxy, { token });
+        await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+        await client.subscribe([topic], { client_id: `phone-${round}` });
+        // A poll may be told to try again in a moment. A socket is not told, because it need not do anything.
+        const polled = () => poll(proxy, token, { topics: topic, client_id: `poller-${round}` });
+        await eventually(async () => expect((await polled()).status).to.equal(200));
+        await publish(proxy, topic, round);
+        await eventually(() => expect(payloads(client.messages)).to.deep.equal([round]));
+        await eventually(async () => expect(payloads((await polled()).body.messages)).to.deep.equal([round]));
+        await client.close();
+      }
+      admin.disconnect();
     });
   });
 

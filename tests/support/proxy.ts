@@ -6,17 +6,18 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { SignJWT } from 'jose';
 import { either as E } from 'fp-ts';
 import { parse } from 'yaml';
-import type { Clock } from '../../application/ports/clock.js';
 import { makeContainer } from '../../infrastructure/composition/container.js';
 import { TOKENS } from '../../infrastructure/composition/tokens.js';
 import { renderProblems } from '../../infrastructure/config/config-problem.js';
 import type { AuthConfig, Config } from '../../infrastructure/config/config.js';
 import { loadConfig } from '../../infrastructure/config/load-config.js';
 import { eventually } from './eventually.js';
+import type { ManualClock } from './manual-clock.js';
 
 /** May publish everywhere and do nothing else, as an API key without patterns does. */
 export const PUBLISH_KEY = 'test-publish-key-0123456789';
@@ -94,8 +95,10 @@ const decoded = (tree: Tree): Config & { readonly auth: AuthConfig } => {
   return { ...config.right, auth };
 };
 
-/** The service in this process. `clock` puts a clock in place of the system's. */
-export const startProxy = async (options: ProxyOptions & { readonly clock?: Clock } = {}): Promise<Proxy> => {
+/** The service in this process. `clock` takes the place of the system's, and moves on by itself only while it stops. */
+export const startProxy = async (
+  options: ProxyOptions & { readonly clock?: ManualClock } = {},
+): Promise<Proxy> => {
   const config = decoded(testConfig(options, 'silent'));
   const container = makeContainer(config, config.auth, '0.0.0-test');
   if (options.clock !== undefined) {
@@ -103,8 +106,18 @@ export const startProxy = async (options: ProxyOptions & { readonly clock?: Cloc
   }
   const lifecycle = container.get(TOKENS.Lifecycle);
   const { httpPort, wsPort } = await lifecycle.start();
+  const stop = async (): Promise<void> => {
+    let isStopped = false as boolean;
+    const stopping = lifecycle.stop().finally(() => (isStopped = true));
+    // Saying goodbye is spread over time.
+    while (options.clock !== undefined && !isStopped) {
+      options.clock.advance(1);
+      await nextTurn();
+    }
+    await stopping;
+  };
   let stopped: Promise<void> | undefined;
-  return { ...addresses(httpPort, wsPort), stop: () => (stopped ??= lifecycle.stop()) };
+  return { ...addresses(httpPort, wsPort), stop: () => (stopped ??= stop()) };
 };
 
 const addresses = (httpPort: number, wsPort: number): Omit<Proxy, 'stop'> => ({

@@ -60,6 +60,13 @@ export const someSettings = (at: Place, overrides: Partial<ValkeySettings> = {})
   ...overrides,
 });
 
+const opened = new Set<OpenedValkey>();
+
+// A test that fails may leave one open, which would keep the run from ending.
+after(async () => {
+  for (const each of opened) await each.close();
+});
+
 /** Opens the adapters at a Valkey and waits until they can be used. */
 export const openValkey = async (
   settings: ValkeySettings,
@@ -76,7 +83,9 @@ export const openValkey = async (
     connection.close();
     return Promise.resolve();
   };
-  return { connection, names, store, feed, logger, close };
+  const valkey = { connection, names, store, feed, logger, close };
+  opened.add(valkey);
+  return valkey;
 };
 
 /** The same at the Valkey that all tests share. */

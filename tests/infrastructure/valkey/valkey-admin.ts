@@ -2,8 +2,21 @@
 import { Redis } from 'iovalkey';
 import type { Place } from './open-valkey.js';
 
-/** A connection of its own. Disconnect it. */
-export const connectAsAdmin = ({ host, port }: Place, db = 0): Redis => new Redis({ host, port, db });
+const connections = new Set<Redis>();
+
+/** A connection of its own, which is not renewed. */
+export const connectAsAdmin = ({ host, port }: Place, db = 0): Redis => {
+  const admin = new Redis({ host, port, db, retryStrategy: () => null });
+  // What it is asked fails with the same error.
+  admin.on('error', () => undefined);
+  connections.add(admin);
+  return admin;
+};
+
+// A test that fails may leave one open, which would keep the run from ending.
+after(() => {
+  for (const admin of connections) admin.disconnect();
+});
 
 /** How often a command was executed since Valkey was started. */
 export const commandCalls = async (admin: Redis, command: string): Promise<number> => {

@@ -115,6 +115,12 @@ describe('the WebSocket endpoint', () => {
       expect(answer).not.to.match(/sec-websocket-protocol/i);
     });
 
+    it('does not compress, whoever offers to', async () => {
+      const client = await WsClient.connect(proxy, { token, options: { perMessageDeflate: true } });
+      expect(client.socket.extensions).to.equal('');
+      await client.close();
+    });
+
     it('is refused as HTTP where it is no WebSocket handshake, and the proxy lives on', async () => {
       const bad = [
         upgradeRequest('/ws').replace('Sec-WebSocket-Version: 13', 'Sec-WebSocket-Version: 7'),

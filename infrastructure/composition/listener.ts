@@ -1,0 +1,89 @@
+/**
+ * Listener: an HTTP server at one port, and how it ends without cutting anybody off. Ending takes two steps: after
+ * `retire` nobody new is accepted and every answer says that it is the last on its connection; `end` then waits for
+ * the answers under way and closes the connections on which nothing was asked.
+ */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { Server as TcpServer, type AddressInfo, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Milliseconds } from '../../domain/time.js';
+
+export interface ListenerSettings {
+  readonly host: string;
+  readonly port: number;
+  /** Time a client has to send a whole request. 0 is no limit. */
+  readonly readTimeoutMs: Milliseconds;
+}
+
+export interface Handlers {
+  readonly onRequest: (request: IncomingMessage, response: ServerResponse) => unknown;
+  readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+}
+
+/** Longer than load balancers keep an idle connection (60 s): it must be theirs to close. */
+const KEEP_ALIVE_TIMEOUT_MS: Milliseconds = 65_000;
+const HEADERS_TIMEOUT_MS: Milliseconds = 10_000;
+const HEADERS_MAX = 64;
+/** The next request may be on its way already over a connection that looks idle here: it is waited for this long. */
+const IDLE_MS: Milliseconds = 100;
+
+export class Listener {
+  private readonly sockets = new Set<Socket>();
+  private readonly answering = new Set<ServerResponse>();
+  /** Set from the moment on that it retires. */
+  private closed: Promise<unknown> | undefined;
+
+  private constructor(
+    private readonly server: Server,
+    handlers: Handlers,
+  ) {
+    server.on('connection', (socket: Socket) => {
+      this.sockets.add(socket);
+      socket.once('close', () => this.sockets.delete(socket));
+    });
+    server.on('upgrade', handlers.onUpgrade);
+    server.on('request', (request, response: ServerResponse) => {
+      this.answering.add(response);
+      response.once('close', () => this.answering.delete(response));
+      if (this.closed !== undefined) response.shouldKeepAlive = false;
+      handlers.onRequest(request, response);
+    });
+  }
+
+  static async open({ host, port, readTimeoutMs }: ListenerSettings, handlers: Handlers): Promise<Listener> {
+    const server = createServer({
+      // The headers are a part of the request.
+      headersTimeout: readTimeoutMs === 0 ? HEADERS_TIMEOUT_MS : Math.min(HEADERS_TIMEOUT_MS, readTimeoutMs),
+      requestTimeout: readTimeoutMs,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    });
+    server.maxHeadersCount = HEADERS_MAX;
+    const listener = new Listener(server, handlers);
+    server.listen(port, host);
+    await once(server, 'listening');
+    return listener;
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  retire(): void {
+    this.closed = once(this.server, 'close');
+    for (const response of this.answering) response.shouldKeepAlive = false;
+    // An HTTP server would close its idle connections with this, and with them what is on its way.
+    TcpServer.prototype.close.call(this.server);
+  }
+
+  /** Resolves when every connection is closed, those that take longer than `withinMs` by force. */
+  async end(withinMs: Milliseconds): Promise<void> {
+    if (this.sockets.size > 0) await delay(Math.min(IDLE_MS, withinMs));
+    const busy = new Set([...this.answering].map(({ req }) => req.socket));
+    for (const socket of this.sockets) if (!busy.has(socket)) socket.destroy();
+    const force = setTimeout(() => this.server.closeAllConnections(), withinMs);
+    await this.closed;
+    clearTimeout(force);
+  }
+}
