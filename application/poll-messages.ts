@@ -116,6 +116,9 @@ export const makePollMessages = (dependencies: PollDependencies): PollMessages =
   };
 };
 
+/** Payloads in one answer, in characters; overshot by less than one page. A thousand of the largest would be 1 GB. */
+const ANSWER_CHARACTERS_MAX = 4 * 1024 * 1024;
+
 /** A poll under way: a listener of its topics that wakes up when there may be something to answer with. */
 class Poll {
   private readonly memberships = new Map<TopicName, Membership>();
@@ -319,7 +322,7 @@ class Poll {
     for (;;) {
       const position = taking.state.positions.get(topic);
       const most = until - taking.messages.length;
-      if (position === undefined || most <= 0) return undefined;
+      if (position === undefined || most <= 0 || taking.isLarge) return undefined;
       const head = this.memberships.get(topic)?.head();
       const room = { most, fresh: credit(taking.state) };
       const reading = await readNext(store, topic, position, head, room, taking.now)();
@@ -347,6 +350,7 @@ class Taking {
   readonly events: SubscriptionEvent[] = [];
   readonly messages: PolledMessage[] = [];
   readonly gaps: Gap[] = [];
+  private characters = 0;
 
   constructor(
     public state: Subscription,
@@ -360,11 +364,19 @@ class Taking {
     this.state = replay(subscription, this.state, decided.right);
   }
 
+  /** Enough for one answer; the rest comes with the next poll. */
+  get isLarge(): boolean {
+    return this.characters >= ANSWER_CHARACTERS_MAX;
+  }
+
   add(topic: TopicName, { messages, attempt, next, dropped, gap }: Reading): void {
     if (gap !== undefined) this.gaps.push(gap);
     if (dropped.length > 0) this.apply({ type: 'Acknowledge', topic, offsets: dropped });
     const cursors = messages.map(({ offset, n }) => ({ offset, n }));
     this.apply({ type: 'Dispatch', topic, next, cursors, attempt, now: this.now });
-    for (const message of messages) this.messages.push({ topic, message, attempt });
+    for (const message of messages) {
+      this.messages.push({ topic, message, attempt });
+      this.characters += message.event.payload.length;
+    }
   }
 }

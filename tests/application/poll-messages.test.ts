@@ -69,6 +69,13 @@ describe('A poll', () => {
       expect((await instance.poll({ max: 2 })).messages).to.have.length(2);
     });
 
+    it('answers with a few megabytes at the most, and leaves the rest to the next poll', async () => {
+      const mebibyte = `"${'x'.repeat(1024 * 1024 - 2)}"`;
+      await publish('orders', ...numbers(1, 6).map(() => mebibyte));
+      expect((await instance.poll({ start: EARLIEST, max: 100 })).messages).to.have.length(4);
+      expect((await instance.poll({ max: 100 })).messages).to.have.length(2);
+    });
+
     it('answers with more than one page where more is asked for', async () => {
       await publish('orders', ...numbers(1, 350));
       const roomy = anInstance(backend, { settings: { maxInFlight: 1_000 } });
