@@ -42,6 +42,8 @@ export const decodePollQuery = (
     from: optional(StartField),
     ack_timeout: optional(secondsField(ACK_TIMEOUT_SECONDS_MAX)),
   });
+  // Named twice, both lists count.
+  const topics = query.getAll('topics').join(',');
   const text = (name: string): string | undefined => {
     const value = query.get(name);
     return value === null || value === '' ? undefined : value;
@@ -52,7 +54,7 @@ export const decodePollQuery = (
   };
   return F.pipe(
     decode(PollQuery, {
-      topics: text('topics')?.split(','),
+      topics: topics === '' ? undefined : topics.split(','),
       timeout: number('timeout'),
       max: number('max'),
       client_id: text('client_id'),

@@ -22,6 +22,12 @@ export const addPollRoutes = (
   pollTimeoutMaxMs: Milliseconds,
 ): void => {
   router.get('/api/v1/poll', async (context) => {
+    // The router takes HEAD for GET, but a poll without an answer would only lose what it takes.
+    if (context.method === 'HEAD') {
+      context.set('Allow', 'GET');
+      answerProblem(context, { code: 'method_not_allowed', detail: 'HEAD is not possible here.' });
+      return;
+    }
     if (!connections.take()) {
       answerProblem(context, { code: 'too_many_connections', detail: 'Try again, or another instance.' });
       return;

@@ -9,7 +9,7 @@ import type { Cancel, Clock } from '../../application/ports/clock.js';
 import type { Logger } from '../../application/ports/logger.js';
 import type { AddressedPublication, PublishMessages } from '../../application/publish-messages.js';
 import type { SubscribeRefusal } from '../../application/refusals.js';
-import type { Session } from '../../application/session.js';
+import type { Acknowledged, Session } from '../../application/session.js';
 import type { Opened, Sessions } from '../../application/sessions.js';
 import { assertNever } from '../../domain/assert-never.js';
 import type { ClientId } from '../../domain/subscription/client-id.js';
@@ -42,6 +42,12 @@ const AUTH_TIMEOUT_MS = 5_000;
 /** Frames of one client that may wait for the storage; the next one is refused. */
 const UNDER_WAY_MAX = 1_000;
 
+const NOT_RECORDED: Problem = {
+  code: 'storage_unavailable',
+  detail: 'The acknowledgement counts here and will be recorded as soon as the storage answers again.',
+  outcome: 'unknown',
+};
+
 const NOT_SUBSCRIBED: Problem = { code: 'not_subscribed', detail: 'Send a subscribe frame first.' };
 
 export class SocketClient {
@@ -52,7 +58,8 @@ export class SocketClient {
   private hasLeft = false;
   /** Frames that change the subscription take effect one after the other. */
   private changes: Promise<void> = Promise.resolve();
-  private underWay = 0;
+  /** What the storage or the authenticator has not answered yet. */
+  private readonly underWay = new Set<Promise<void>>();
 
   constructor(
     private readonly dependencies: SocketClientDependencies,
@@ -70,12 +77,19 @@ export class SocketClient {
     else this.handle(id, frame.right);
   }
 
-  /** The connection is gone, or is to be closed for `reason`. Resolves when the position is recorded. */
+  /**
+   * The connection is gone, or is to be closed for `reason`. Who is sent away is answered first; whose token is over is
+   * not. Resolves when the position is recorded.
+   */
   async leave(reason?: CloseName & ('going_away' | 'token_expired')): Promise<void> {
     if (this.hasLeft) return;
     this.hasLeft = true;
     this.cancelTimer();
-    if (reason !== undefined) this.connection.close(reason);
+    if (reason === 'token_expired') this.connection.close(reason);
+    if (reason === 'going_away') {
+      await Promise.all(this.underWay);
+      this.connection.close(reason);
+    }
     await this.changes;
     if (this.session !== undefined) await this.dependencies.sessions.end(this.session);
   }
@@ -121,12 +135,13 @@ export class SocketClient {
 
   /** Answers where the client asked for it by an id, and where something is wrong. */
   private acknowledge(id: FrameId, ids: readonly MessageId[]): void {
-    if (this.session === undefined) {
+    const { session } = this;
+    if (session === undefined) {
       this.refuse(id, NOT_SUBSCRIBED);
       return;
     }
-    const acknowledged = this.session.acknowledge(ids);
-    if (id !== undefined) this.connection.reply(ackedFrame(id, acknowledged));
+    const acknowledged = session.acknowledge(ids);
+    if (id !== undefined) this.bounded(id, () => this.confirm(id, session, acknowledged));
     else if (acknowledged.unknown.length > 0) {
       const { topic } = acknowledged.unknown[0] ?? {};
       this.refuse(id, {
@@ -135,6 +150,12 @@ export class SocketClient {
         field: 'message_id',
       });
     }
+  }
+
+  /** Like the answer to an acknowledgement by HTTP: when it is recorded, and not before. */
+  private async confirm(id: FrameId, session: Session, acknowledged: Acknowledged): Promise<void> {
+    if (await session.commit()) this.connection.reply(ackedFrame(id, acknowledged));
+    else this.refuse(id, NOT_RECORDED);
   }
 
   private async subscribe(
@@ -222,25 +243,33 @@ export class SocketClient {
   }
 
   private inTurn(id: FrameId, run: () => Promise<void>): void {
-    this.bounded(id, () => (this.changes = this.changes.then(() => (this.hasLeft ? undefined : run()))));
+    this.bounded(id, () => {
+      const turn = this.changes.then(() => (this.hasLeft ? undefined : run()));
+      this.changes = turn.catch(() => undefined);
+      return turn;
+    });
   }
 
   /** A throw here is a bug of ours: logged, and the end of this connection only. */
   private bounded(id: FrameId, run: () => Promise<void>): void {
-    if (this.underWay >= UNDER_WAY_MAX) {
+    if (this.hasLeft) {
+      this.refuse(id, { code: 'shutting_down', detail: 'Reconnect, to this or another instance.' });
+      return;
+    }
+    if (this.underWay.size >= UNDER_WAY_MAX) {
       this.refuse(id, {
         code: 'too_many_requests',
         detail: `More than ${UNDER_WAY_MAX} frames wait for an answer.`,
       });
       return;
     }
-    this.underWay += 1;
-    run()
+    const answered = run()
       .catch((error: unknown) => {
         this.dependencies.logger.error('frame_failed', { error });
         this.connection.close('internal_error');
       })
-      .finally(() => (this.underWay -= 1));
+      .finally(() => this.underWay.delete(answered));
+    this.underWay.add(answered);
   }
 
   private refuse(id: FrameId, problem: Problem): void {

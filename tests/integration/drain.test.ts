@@ -189,6 +189,21 @@ describe('a proxy that is asked to end', () => {
       await ended;
     });
 
+    it('a publish frame that was under way is answered before the socket is closed', async () => {
+      await start(onIt());
+      const token = await proxy.token('bob', { topics: { publish: ['>'], subscribe: ['>'] } });
+      const client = await WsClient.connect(proxy, { token });
+      await client.request({ type: 'publish', topic: 'orders', payload: 0 });
+      server.freeze();
+      client.send({ type: 'publish', id: 'late', topic: 'orders', payload: 1 });
+      await arrived();
+      const ended = end();
+      await drains();
+      server.thaw();
+      expect(await client.next('published')).to.include({ id: 'late', topic: 'orders' });
+      await ended;
+    });
+
     it('a second SIGTERM ends it at once, with exit code 1', async () => {
       await leaveSomethingToRecord(await start(onIt()));
       proxy.kill('SIGTERM');

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { poll, request } from '../../support/client.js';
+import { poll, publish, request } from '../../support/client.js';
 import { startProxy, type Proxy } from '../../support/proxy.js';
 
 describe('the parameters of GET /api/v1/poll', () => {
@@ -30,6 +30,23 @@ describe('the parameters of GET /api/v1/poll', () => {
 
   it('refuses a max that is no whole number from 1 to 1000', async () => {
     for (const max of [0, -1, 1001, 1.5, 'all']) await refused({ max }, 'max');
+  });
+
+  it('takes both lists where topics is given twice', async () => {
+    const asked = '/api/v1/poll?timeout=0&client_id=twice&topics=one&topics=two';
+    await request(proxy, 'GET', asked, { token });
+    await publish(proxy, 'two', 'kept');
+    const answer = await request(proxy, 'GET', asked, { token });
+    expect(answer.body).to.have.nested.property('messages[0].payload', 'kept');
+  });
+
+  it('does not take messages for a HEAD, which could not answer with them', async () => {
+    await poll(proxy, token, { topics: 't', client_id: 'head', timeout: 0 });
+    await publish(proxy, 't', 'kept');
+    const head = await request(proxy, 'HEAD', '/api/v1/poll?timeout=0&client_id=head&topics=t', { token });
+    expect(head.status).to.equal(405);
+    const answer = await poll(proxy, token, { topics: 't', client_id: 'head', timeout: 0 });
+    expect(answer.body).to.have.nested.property('messages[0].attempt', 1);
   });
 
   it('refuses a poll without topics', async () => {
