@@ -110,8 +110,9 @@ describe('when Valkey', () => {
         client_id: 'tablet',
       });
       expect(unsubscribed).to.include({ type: 'error', code: 'storage_unavailable', temporary: true });
-      // An ack over the socket is taken, and recorded when it can be.
-      expect(await client.ack(id)).to.include({ type: 'acked', acknowledged: 1 });
+      // An ack over the socket is not confirmed, but it is taken, and recorded when it can be.
+      const unconfirmed = await client.request({ type: 'ack', message_id: id });
+      expect(unconfirmed).to.include({ type: 'error', code: 'storage_unavailable', outcome: 'unknown' });
 
       await server.restart();
       await isReady(proxy);
