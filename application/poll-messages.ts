@@ -204,8 +204,10 @@ class Poll {
   private async open(): Promise<E.Either<SubscribeRefusal, Folded>> {
     const { journal, sessions, prepareOpening } = this.dependencies;
     const { identity, state } = this.folded;
-    const held = state.isOpen ? undefined : sessions.find(identity);
-    if (held !== undefined) await sessions.end(held, 'superseded');
+    const superseded = state.isOpen
+      ? E.right(undefined)
+      : await sessions.supersede(this.principal, identity, this.request, POLLS)();
+    if (E.isLeft(superseded)) return superseded;
     const loaded = await journal.load(identity)();
     if (E.isLeft(loaded)) return loaded;
     const { isOpen, session } = loaded.right.state;

@@ -84,8 +84,8 @@ export class Sessions {
     const identity: Identity = { principal: principal.id, clientId: clientId ?? (name as ClientId) };
     const isDurable = clientId !== undefined;
     return this.missingNoTopic(async () => {
-      const held = this.find(identity);
-      if (held !== undefined) await this.end(held, 'superseded');
+      const superseded = await this.supersede(principal, identity, request, name)();
+      if (E.isLeft(superseded)) return superseded;
       const opened = await this.take(principal, identity, request, name, isDurable);
       if (E.isLeft(opened)) return opened;
       const { before, after } = opened.right;
@@ -125,6 +125,26 @@ export class Sessions {
     await session.end(reason);
     this.all.delete(session);
     if (this.durable.get(key) === session) this.durable.delete(key);
+  }
+
+  /**
+   * Closes the session of this instance that holds the subscription, if there is one, so that `session` can have it. A
+   * request that would be refused anyway is refused before that: it must not cost the holder its connection.
+   */
+  supersede(
+    principal: Principal,
+    identity: Identity,
+    request: SubscriptionRequest,
+    session: string,
+  ): TE.TaskEither<SubscribeRefusal, void> {
+    const held = this.find(identity);
+    if (held === undefined) return TE.right(undefined);
+    const { state } = held.state;
+    return F.pipe(
+      this.prepareOpening(principal, state, request, session),
+      TE.flatMapEither((command): E.Either<SubscribeRefusal, unknown> => subscription.decide(state, command)),
+      TE.flatMap(() => TE.fromTask(() => this.end(held, 'superseded'))),
+    );
   }
 
   /** Reads the journal, decides, and appends that the session has begun; starts over when somebody was faster. */

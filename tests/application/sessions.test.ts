@@ -39,6 +39,18 @@ describe('Sessions', () => {
       expect(second.connection.payloads).to.deep.equal(['b']);
     });
 
+    it('keep the one that is there where the other one is refused', async () => {
+      const { connection } = await instance.subscribe();
+      const other = { guarantee: 'at_most_once' } as const;
+      const refused = await left(instance.opening(other, new RecordingConnection()));
+      expect(refused).to.include({ _tag: 'GuaranteeMismatch' });
+      const poll = { ...other, clientId: 'phone' };
+      expect(await left(instance.polling(poll))).to.include({ _tag: 'GuaranteeMismatch' });
+      await backend.publish('orders', 'a');
+      expect(connection.closes).to.deep.equal([]);
+      expect(connection.payloads).to.deep.equal(['a']);
+    });
+
     it('leave exactly one where many are opened at once, and that one works', async () => {
       const connections = Array.from({ length: 6 }, () => new RecordingConnection());
       const opened = await Promise.all(
