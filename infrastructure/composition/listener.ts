@@ -43,7 +43,10 @@ export class Listener {
       this.sockets.add(socket);
       socket.once('close', () => this.sockets.delete(socket));
     });
-    server.on('upgrade', handlers.onUpgrade);
+    server.on('upgrade', (request, socket: Duplex, head: Buffer) => {
+      if (request.headers.upgrade?.toLowerCase() === 'websocket') handlers.onUpgrade(request, socket, head);
+      else this.answerWithoutUpgrade(request, socket, head);
+    });
     server.on('request', (request, response: ServerResponse) => {
       this.answering.add(response);
       response.once('close', () => this.answering.delete(response));
@@ -64,6 +67,15 @@ export class Listener {
     server.listen(port, host);
     await once(server, 'listening');
     return listener;
+  }
+
+  /**
+   * A client may offer another protocol than WebSocket, as HTTP clients do with h2c, and a server may ignore the offer
+   * (RFC 9110 §7.8). Node takes the connection from the parser all the same: it is given back, without the offer.
+   */
+  private answerWithoutUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.unshift(Buffer.concat([Buffer.from(headWithoutUpgrade(request), 'latin1'), head]));
+    this.server.emit('connection', socket);
   }
 
   get port(): number {
@@ -87,3 +99,17 @@ export class Listener {
     clearTimeout(force);
   }
 }
+
+/** The head of the request as it came, without what asks for another protocol. */
+const headWithoutUpgrade = ({ method, url, httpVersion, rawHeaders }: IncomingMessage): string => {
+  const lines = [`${method ?? 'GET'} ${url ?? '/'} HTTP/${httpVersion}`];
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] ?? '';
+    const value = rawHeaders[i + 1] ?? '';
+    if (!OF_UPGRADES.has(name.toLowerCase())) lines.push(`${name}: ${value}`);
+    else if (/\bclose\b/i.test(value)) lines.push('Connection: close');
+  }
+  return `${lines.join('\r\n')}\r\n\r\n`;
+};
+
+const OF_UPGRADES: ReadonlySet<string> = new Set(['connection', 'upgrade', 'http2-settings']);

@@ -160,6 +160,21 @@ describe('POST /api/v1/messages', () => {
     });
   });
 
+  it('answers a client that also offers another protocol, as curl --http2 does', async () => {
+    const topic = freshTopic();
+    const body = `{"topic":"${topic}","payload":1}`;
+    const head =
+      `POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${proxy.publishKey}\r\n` +
+      `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n`;
+    const offer = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n';
+    const answer = await sendBytes(
+      proxy,
+      ...[head, offer, body.slice(0, 5), body.slice(5)],
+      ...[head, 'Connection: close\r\n\r\n', body],
+    );
+    expect(answer.match(/HTTP\/1\.1 201 /g)).to.have.length(2);
+  });
+
   describe('limits', () => {
     const ofBytes = (bytes: number): string => `"${'x'.repeat(bytes - 2)}"`;
 
