@@ -3,7 +3,7 @@ import { either as E, function as F } from 'fp-ts';
 import * as t from 'io-ts';
 import type { SubscriptionRequest } from '../../application/open-subscription.js';
 import type { AddressedPublication } from '../../application/publish-messages.js';
-import type { MessageId } from '../../domain/message/message-id.js';
+import { parseMessageId, type MessageId } from '../../domain/message/message-id.js';
 import type { ClientId } from '../../domain/subscription/client-id.js';
 import { LATEST } from '../../domain/subscription/start.js';
 import type { TopicPattern } from '../../domain/topic/topic-pattern.js';
@@ -71,11 +71,23 @@ export const decodeClientFrame = (text: string): Decoded => {
   const parsed = parse(text);
   if (E.isLeft(parsed)) return { id: undefined, frame: parsed };
   const body = parsed.right;
-  return { id: frameId(body['id']), frame: decodeBody(body, text) };
+  const { id } = body;
+  return isFrameId(id)
+    ? { id, frame: decodeBody(body, text) }
+    : {
+        id: undefined,
+        frame: E.left(
+          invalidRequest(
+            'id',
+            `must be a number or a string of at most ${FRAME_ID_CHARACTERS_MAX} characters`,
+          ),
+        ),
+      };
 };
 
 const parse = (text: string): E.Either<Problem, Readonly<Record<string, unknown>>> => {
-  if (isDeeperThan(text, JSON_DEPTH_MAX)) {
+  // Shorter text has no room to be that deep and valid.
+  if (text.length > 2 * JSON_DEPTH_MAX && isDeeperThan(text, JSON_DEPTH_MAX)) {
     return E.left({
       code: 'invalid_json',
       detail: `The frame is nested deeper than ${JSON_DEPTH_MAX} levels.`,
@@ -91,8 +103,10 @@ const parse = (text: string): E.Either<Problem, Readonly<Record<string, unknown>
   }
 };
 
-const frameId = (id: unknown): FrameId =>
-  typeof id === 'number' || (typeof id === 'string' && id.length <= FRAME_ID_CHARACTERS_MAX) ? id : undefined;
+const isFrameId = (id: unknown): id is FrameId =>
+  id === undefined ||
+  typeof id === 'number' ||
+  (typeof id === 'string' && id.length <= FRAME_ID_CHARACTERS_MAX);
 
 const TYPES = 'subscribe, unsubscribe, ack, publish, auth or ping';
 
@@ -129,7 +143,17 @@ const decodeBody = (
   }
 };
 
-const decodeAck = (body: Readonly<Record<string, unknown>>): E.Either<Problem, ClientFrame> =>
+/** HOT PATH, an ack of one message: its id is parsed as the codec would, which is asked only for what is wrong. */
+const decodeAck = (body: Readonly<Record<string, unknown>>): E.Either<Problem, ClientFrame> => {
+  const { message_id, message_ids } = body;
+  if (typeof message_id === 'string' && message_ids === undefined) {
+    const id = parseMessageId(message_id);
+    if (E.isRight(id)) return E.right({ type: 'ack', ids: [id.right] });
+  }
+  return decodeAnyAck(body);
+};
+
+const decodeAnyAck = (body: Readonly<Record<string, unknown>>): E.Either<Problem, ClientFrame> =>
   F.pipe(
     decode(AckFrame, body),
     E.flatMap(({ message_id, message_ids }): E.Either<Problem, ClientFrame> => {

@@ -37,6 +37,7 @@ const NAMES: Readonly<Record<string, string>> = {
   string: 'a string',
   number: 'a number',
   boolean: 'true or false',
+  UnknownArray: 'a list',
 };
 
 const expected = (context: t.Context): string => {

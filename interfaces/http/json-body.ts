@@ -3,26 +3,28 @@
  * beside the parsed value, since payloads are passed on as they were written.
  */
 import { isUtf8 } from 'node:buffer';
+import { either as E } from 'fp-ts';
 import { koaBody } from 'koa-body';
 import type { Context, Middleware } from 'koa';
 import { JSON_DEPTH_MAX } from '../codecs/client-frame.js';
 import { isDeeperThan } from '../codecs/json-text.js';
-import type { Problem } from '../problem.js';
+import { invalidRequest, type Problem } from '../problem.js';
 import { answerProblem } from './problem-response.js';
 
 /** Room for everything in a message that is not its payload. */
 export const ENVELOPE_BYTES_MAX = 64 * 1024;
 
 export const jsonBody = (bytesMax: number): Middleware => {
-  const parse = koaBody({
-    json: true,
-    text: false,
+  // Read as text: a parser of the library's own would refuse what JSON.parse takes, such as a key `__proto__`.
+  const read = koaBody({
+    json: false,
+    text: true,
     urlencoded: false,
     multipart: false,
-    jsonStrict: true,
-    jsonTypes: ['application/json'],
-    jsonLimit: bytesMax,
-    includeUnparsed: true,
+    textTypes: ['application/json'],
+    textLimit: bytesMax,
+    // A character for each byte: what is no UTF-8 would otherwise be replaced before anybody could see it.
+    encoding: 'binary',
     onError: (error, context) => answerProblem(context, toProblem(error, context)),
   });
   return async (context, next) => {
@@ -31,13 +33,16 @@ export const jsonBody = (bytesMax: number): Middleware => {
       refuseUnread(context, problem);
       return;
     }
-    const takeChunks = chunksOf(context);
-    await parse(context, async () => {
-      const chunks = takeChunks();
-      if (context.request.rawBody === undefined) return;
-      const wrong = problemOf(context.request.rawBody, chunks);
-      if (wrong === undefined) await next();
-      else answerProblem(context, wrong);
+    await read(context, async () => {
+      const binary: unknown = context.request.body;
+      if (typeof binary !== 'string') return;
+      const parsed = parse(Buffer.from(binary, 'latin1'));
+      if (E.isLeft(parsed)) {
+        answerProblem(context, parsed.left);
+        return;
+      }
+      Object.assign(context.request, parsed.right);
+      await next();
     });
   };
 };
@@ -63,36 +68,32 @@ const tooLarge = (bytesMax: number): Problem => ({
   detail: `The body must not be larger than ${bytesMax} bytes.`,
 });
 
+/** Why the body could not be read to its end. */
 const toProblem = (error: Error, context: Context): Problem => {
-  const status = (error as { readonly status?: number }).status;
-  if (status === 413) {
-    context.set('Connection', 'close');
-    return { code: 'payload_too_large', detail: 'The body is larger than it may be.' };
-  }
-  // What the parser says quotes the body; a client knows what it has sent.
-  return { code: 'invalid_json', detail: 'The body is not a valid JSON object.' };
+  context.set('Connection', 'close');
+  return (error as { readonly status?: number }).status === 413
+    ? { code: 'payload_too_large', detail: 'The body is larger than it may be.' }
+    : invalidRequest('body', 'did not arrive as its length was announced');
 };
 
-/**
- * The body's bytes as they come, beside the reader that makes a text of them and lets go of them. Answers them, and
- * stops listening, when it is asked.
- */
-const chunksOf = ({ req }: Context): (() => readonly Buffer[]) => {
-  const chunks: Buffer[] = [];
-  const keep = (chunk: Buffer): number => chunks.push(chunk);
-  req.on('data', keep);
-  return () => {
-    req.off('data', keep);
-    return chunks;
-  };
+/** What the routes find in the request. */
+interface JsonBody {
+  readonly body: unknown;
+  readonly rawBody: string;
+}
+
+const parse = (bytes: Buffer): E.Either<Problem, JsonBody> => {
+  if (!isUtf8(bytes)) return E.left(invalidJson('The body is not valid UTF-8.'));
+  const rawBody = bytes.toString('utf8');
+  if (isDeeperThan(rawBody, JSON_DEPTH_MAX)) {
+    return E.left(invalidJson(`The body is nested deeper than ${JSON_DEPTH_MAX} levels.`));
+  }
+  try {
+    return E.right({ body: JSON.parse(rawBody) as unknown, rawBody });
+  } catch {
+    // What the parser says quotes the body; a client knows what it has sent.
+    return E.left(invalidJson('The body is not valid JSON.'));
+  }
 };
 
-const problemOf = (text: string, chunks: readonly Buffer[]): Problem | undefined => {
-  if (isDeeperThan(text, JSON_DEPTH_MAX)) {
-    return { code: 'invalid_json', detail: `The body is nested deeper than ${JSON_DEPTH_MAX} levels.` };
-  }
-  // The reader puts U+FFFD where bytes are no UTF-8, but a producer may also have written it.
-  return text.includes('\uFFFD') && !isUtf8(Buffer.concat(chunks))
-    ? { code: 'invalid_json', detail: 'The body is not valid UTF-8.' }
-    : undefined;
-};
+const invalidJson = (detail: string): Problem => ({ code: 'invalid_json', detail });

@@ -69,7 +69,7 @@ describe('a restart', () => {
       expect(status).to.equal(503);
       expect(text).to.include('appendonly');
     });
-    expect(proxy.stdout()).to.include('valkey_unsafe');
+    await eventually(() => expect(proxy.stdout()).to.include('valkey_unsafe'));
     expect((await request(proxy, 'GET', '/health')).status).to.equal(200);
     await restarted({ driver: 'valkey', valkey, config: { valkey: { allow_unsafe: true } } });
     await server.kill();
