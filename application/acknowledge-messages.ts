@@ -29,11 +29,14 @@ const NOT_RECORDED: StoreUnavailable = {
   cause: undefined,
 };
 
-export const makeAcknowledgeMessages =
-  (journal: SubscriptionJournal, sessions: Sessions): AcknowledgeMessages =>
-  (principal, clientId, ids) => {
+export const makeAcknowledgeMessages = (
+  journal: SubscriptionJournal,
+  sessions: Sessions,
+): AcknowledgeMessages => {
+  const turns = new Turns();
+  return (principal, clientId, ids) => {
     const identity: Identity = { principal: principal.id, clientId };
-    return async () => {
+    const acknowledge = async (): Promise<E.Either<StoreUnavailable | VersionConflict, Acknowledged>> => {
       for (let attempt = 1; ; attempt++) {
         const session = sessions.find(identity);
         if (session !== undefined) {
@@ -52,7 +55,27 @@ export const makeAcknowledgeMessages =
           return recorded;
       }
     };
+    return () => turns.take(`${clientId} ${principal.id}`, acknowledge);
   };
+};
+
+/**
+ * A client that acknowledges many messages one by one, at once, would race itself for its journal and lose: here its
+ * requests wait for each other.
+ */
+class Turns {
+  private readonly last = new Map<string, Promise<unknown>>();
+
+  async take<A>(key: string, run: () => Promise<A>): Promise<A> {
+    const turn = (this.last.get(key) ?? Promise.resolve()).then(run, run);
+    this.last.set(key, turn);
+    try {
+      return await turn;
+    } finally {
+      if (this.last.get(key) === turn) this.last.delete(key);
+    }
+  }
+}
 
 const decide = (
   folded: Folded,

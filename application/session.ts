@@ -206,9 +206,12 @@ export class Session {
     if (isPumpDue) this.pump();
   }
 
-  /** Records first: what another instance was asked to acknowledge is found out by that, and does not come again. */
+  /**
+   * Records first: what another instance was asked to acknowledge is found out by that, and does not come again. While
+   * nothing can be recorded nothing is sent again; the next tick tries anew.
+   */
   private async redeliver(now: Instant): Promise<void> {
-    await this.commit();
+    if (!(await this.commit())) return;
     for (const entry of this.entries.values()) {
       const expired = expiredAt(entry.position, now);
       if (expired.length > 0) entry.position = returned(entry.position, expired, now);

@@ -129,7 +129,8 @@ export class Sessions {
 
   /**
    * Closes the session of this instance that holds the subscription, if there is one, so that `session` can have it. A
-   * request that would be refused anyway is refused before that: it must not cost the holder its connection.
+   * request that would be refused anyway, or for which the storage is not there, is refused before that: it must not
+   * cost the holder its connection.
    */
   supersede(
     principal: Principal,
@@ -142,6 +143,7 @@ export class Sessions {
     const { state } = held.state;
     return F.pipe(
       this.prepareOpening(principal, state, request, session),
+      TE.tap(() => this.dependencies.journal.load(identity)),
       TE.flatMapEither((command): E.Either<SubscribeRefusal, unknown> => subscription.decide(state, command)),
       TE.flatMap(() => TE.fromTask(() => this.end(held, 'superseded'))),
     );

@@ -42,6 +42,13 @@ describe('Acknowledging over HTTP', () => {
       expect(payloadsOf(await instance.poll())).to.deep.equal([]);
     });
 
+    it('may come one by one and all at once', async () => {
+      await publish(...Array.from({ length: 40 }, (_, i) => String(i)));
+      const ids = idsOf(await instance.poll({ start: EARLIEST, max: 40 }));
+      const answers = await Promise.all(ids.map((id) => right(instance.acknowledge([id]))));
+      expect(answers.every(({ acknowledged }) => acknowledged === 1)).to.be.true;
+    });
+
     it('may be repeated, and may come late', async () => {
       await publish('a');
       const ids = idsOf(await instance.poll({ start: EARLIEST, ackTimeoutMs: 1_000 }));

@@ -222,6 +222,20 @@ describe('A session that commits', () => {
       ]);
     });
 
+    it('sends nothing again while it cannot find out what another instance was asked to acknowledge', async () => {
+      const { session, connection } = await instance.subscribe({ ackTimeoutMs: 1_000 });
+      const [first, second] = await publish('a', 'b');
+      session.acknowledge([second!]);
+      await backend.pass(COMMIT_MS);
+      instance.store.fault = (call) => (isCommit(call) ? 'not_stored' : undefined);
+      expect(await right(anInstance(backend).acknowledge([first!]))).to.deep.include({ acknowledged: 1 });
+      await backend.pass(3_000);
+      expect(connection.payloads).to.deep.equal(['a', 'b']);
+      instance.store.fault = () => undefined;
+      await backend.pass(3_000);
+      expect(connection.payloads).to.deep.equal(['a', 'b']);
+    });
+
     it('finds out before it sends again what another instance was asked to acknowledge', async () => {
       const first = await instance.subscribe({ ackTimeoutMs: 1_000 });
       const ids = await publish('a', 'b');
