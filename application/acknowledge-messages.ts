@@ -10,7 +10,7 @@ import type { Principal } from './ports/authenticator.js';
 import type { StoreUnavailable, VersionConflict } from './ports/event-store.js';
 import { byTopic, type Acknowledged } from './session.js';
 import type { Sessions } from './sessions.js';
-import type { Folded, SubscriptionJournal } from './subscription-journal.js';
+import { untilRaceIsWon, type Folded, type SubscriptionJournal } from './subscription-journal.js';
 
 /** Idempotent. Answers once it is recorded; ids that were never delivered to this subscription are named. */
 export type AcknowledgeMessages = (
@@ -18,8 +18,6 @@ export type AcknowledgeMessages = (
   clientId: ClientId,
   ids: readonly MessageId[],
 ) => TE.TaskEither<StoreUnavailable | VersionConflict, Acknowledged>;
-
-const ATTEMPTS_MAX = 8;
 
 /** The session knows and will record it with its next commit, but the caller was promised more than that. */
 const NOT_RECORDED: StoreUnavailable = {
@@ -37,25 +35,21 @@ export const makeAcknowledgeMessages = (
   return (principal, clientId, ids) => {
     const identity: Identity = { principal: principal.id, clientId };
     const acknowledge = async (): Promise<E.Either<StoreUnavailable | VersionConflict, Acknowledged>> => {
-      for (let attempt = 1; ; attempt++) {
-        const session = sessions.find(identity);
-        if (session !== undefined) {
-          const acknowledged = session.acknowledge(ids);
-          const isRecorded = await session.commit();
-          // One that has ended meanwhile may have recorded it or not: the journal knows, and takes it once more.
-          if (!session.hasEnded) return isRecorded ? E.right(acknowledged) : E.left(NOT_RECORDED);
-        }
-        const recorded = await F.pipe(
-          journal.load(identity),
-          TE.map((folded) => decide(folded, ids)),
-          TE.tap(({ folded, events }) => journal.append(folded, events)),
-          TE.map(({ acknowledged }) => acknowledged),
-        )();
-        if (E.isRight(recorded) || recorded.left._tag !== 'VersionConflict' || attempt === ATTEMPTS_MAX)
-          return recorded;
+      const session = sessions.find(identity);
+      if (session !== undefined) {
+        const acknowledged = session.acknowledge(ids);
+        const isRecorded = await session.commit();
+        // One that has ended meanwhile may have recorded it or not: the journal knows, and takes it once more.
+        if (!session.hasEnded) return isRecorded ? E.right(acknowledged) : E.left(NOT_RECORDED);
       }
+      return F.pipe(
+        journal.load(identity),
+        TE.map((folded) => decide(folded, ids)),
+        TE.tap(({ folded, events }) => journal.append(folded, events)),
+        TE.map(({ acknowledged }) => acknowledged),
+      )();
     };
-    return () => turns.take(`${clientId} ${principal.id}`, acknowledge);
+    return () => turns.take(`${clientId} ${principal.id}`, () => untilRaceIsWon(acknowledge));
   };
 };
 

@@ -32,7 +32,13 @@ import type { Metrics } from './ports/metrics.js';
 import type { SubscribeRefusal } from './refusals.js';
 import { byTopic } from './session.js';
 import type { Sessions } from './sessions.js';
-import { fold, unopened, type Folded, type SubscriptionJournal } from './subscription-journal.js';
+import {
+  fold,
+  RACES_LOST_MAX,
+  unopened,
+  type Folded,
+  type SubscriptionJournal,
+} from './subscription-journal.js';
 import type { TopicCatalogue } from './topic-catalogue.js';
 import { readNext, type Reading } from './topic-reader.js';
 
@@ -78,8 +84,6 @@ export interface PollDependencies {
   readonly metrics: Metrics;
 }
 
-/** Whoever loses this many races in a row is not racing another client but a fault. */
-const RACES_LOST_MAX = 8;
 /** How long an acknowledgement may go unnoticed by a poll that has no room for what there is. */
 const ROOM_CHECK_MS: Milliseconds = 1_000;
 

@@ -15,14 +15,13 @@ import type { Cancel } from './ports/clock.js';
 import type { IdSource } from './ports/id-source.js';
 import type { SubscribeRefusal } from './refusals.js';
 import { Session, type SessionDependencies } from './session.js';
-import { unopened, type Folded } from './subscription-journal.js';
+import { unopened, untilRaceIsWon, type Folded } from './subscription-journal.js';
 import type { TopicCatalogue } from './topic-catalogue.js';
 
 /** Acknowledgements wait this long for others to be recorded with. Longer: fewer writes, more repeats after a crash. */
 const COMMIT_INTERVAL_MS: Milliseconds = 100;
 /** How late a redelivery may be. */
 const TICK_MS: Milliseconds = 250;
-const ATTEMPTS_MAX = 8;
 
 export interface Opened {
   readonly session: Session;
@@ -158,8 +157,8 @@ export class Sessions {
     isDurable: boolean,
   ): Promise<E.Either<SubscribeRefusal, { readonly before: Folded; readonly after: Folded }>> {
     const { journal } = this.dependencies;
-    for (let attempt = 1; ; attempt++) {
-      const taken = await F.pipe(
+    return untilRaceIsWon(
+      F.pipe(
         TE.Do,
         TE.bindW('before', () => (isDurable ? journal.load(identity) : TE.right(unopened(identity)))),
         TE.bindW('command', ({ before }) => this.prepareOpening(principal, before.state, request, name)),
@@ -171,9 +170,8 @@ export class Sessions {
             ? journal.append(before, events)
             : TE.right({ ...before, state: events.reduce(subscription.evolve, before.state) }),
         ),
-      )();
-      if (E.isRight(taken) || taken.left._tag !== 'VersionConflict' || attempt === ATTEMPTS_MAX) return taken;
-    }
+      ),
+    );
   }
 
   /** Two may have opened the same subscription at once; the one whose journal entry came later has it. */

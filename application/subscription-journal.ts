@@ -51,7 +51,18 @@ const PAGE = 500;
 /** Below this, folding costs less than the snapshot would. */
 const EVENTS_BEFORE_SNAPSHOT = 100;
 /** Whoever loses this many races in a row is not racing a client but a fault. */
-const ATTEMPTS_MAX = 8;
+export const RACES_LOST_MAX = 8;
+
+/** Does it anew for as long as somebody else was faster. */
+export const untilRaceIsWon = async <Failure extends { readonly _tag: string }, A>(
+  attempt: () => Promise<E.Either<Failure, A>>,
+): Promise<E.Either<Failure, A>> => {
+  for (let races = 1; ; races++) {
+    const outcome = await attempt();
+    const isLost = E.isLeft(outcome) && outcome.left._tag === 'VersionConflict';
+    if (!isLost || races === RACES_LOST_MAX) return outcome;
+  }
+};
 
 /** The subscription that nobody has opened yet. */
 export const unopened = (identity: Identity): Folded => ({
@@ -123,9 +134,9 @@ export const makeSubscriptionJournal = (store: EventStore): SubscriptionJournal 
     );
   };
 
-  const execute: SubscriptionJournal['execute'] = (identity, command) => async () => {
-    for (let attempt = 1; ; attempt++) {
-      const appended = await F.pipe(
+  const execute: SubscriptionJournal['execute'] = (identity, command) => () =>
+    untilRaceIsWon(
+      F.pipe(
         load(identity),
         TE.flatMap((folded) =>
           F.pipe(
@@ -136,11 +147,8 @@ export const makeSubscriptionJournal = (store: EventStore): SubscriptionJournal 
             ),
           ),
         ),
-      )();
-      if (E.isRight(appended) || appended.left._tag !== 'VersionConflict' || attempt === ATTEMPTS_MAX)
-        return appended;
-    }
-  };
+      ),
+    );
 
   return { load, since, append, execute };
 };

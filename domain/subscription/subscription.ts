@@ -20,13 +20,13 @@ import type {
 } from './subscription-events.js';
 import {
   advanced,
+  countOf,
   expiredAt,
   positionAt,
   returned,
   settled,
   settlementOf,
   unacknowledged,
-  type InFlightBatch,
   type Pending,
   type TopicPosition,
 } from './topic-position.js';
@@ -306,9 +306,6 @@ const fromSnapshot = (event: SubscriptionSnapshotted): Subscription => ({
     ]),
   ),
 });
-
-const countOf = (inFlight: readonly InFlightBatch[]): number =>
-  inFlight.reduce((count, batch) => count + batch.cursors.length, 0);
 
 const open = (subscription: Subscription, command: OpenSubscription): Decision => {
   const { guarantee = subscription.guarantee, settings, session } = command;

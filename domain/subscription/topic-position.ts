@@ -199,5 +199,6 @@ const withoutOffsets = (
 const withoutPending = (due: readonly Pending[], gone: ReadonlySet<Offset>): readonly Pending[] =>
   due.filter((pending) => !gone.has(pending.cursor.offset));
 
-const countOf = (inFlight: readonly InFlightBatch[]): number =>
+/** How many messages these batches hold. */
+export const countOf = (inFlight: readonly InFlightBatch[]): number =>
   inFlight.reduce((count, batch) => count + batch.cursors.length, 0);

@@ -10,17 +10,16 @@ import type { TopicPattern } from '../../domain/topic/topic-pattern.js';
 import { invalidRequest, type Problem } from '../problem.js';
 import { decode } from './decode.js';
 import {
+  AckTimeoutField,
   ClientIdField,
   GuaranteeField,
   integerField,
-  listField,
   MessageIdField,
+  MessageIdsField,
   optional,
-  secondsField,
   StartField,
-  TopicPatternField,
+  TopicsField,
 } from './fields.js';
-import { IDS_MAX } from './http-requests.js';
 import { isDeeperThan } from './json-text.js';
 import { decodePublication } from './publication.js';
 
@@ -44,26 +43,22 @@ export interface Decoded {
   readonly frame: E.Either<Problem, ClientFrame>;
 }
 
-const TOPICS_MAX = 1000;
 const IN_FLIGHT_MAX = 100_000;
-const ACK_TIMEOUT_SECONDS_MAX = 86_400;
 const FRAME_ID_CHARACTERS_MAX = 128;
 export const JSON_DEPTH_MAX = 64;
 
-const Topics = listField(TopicPatternField, TOPICS_MAX);
-
 const SubscribeFrame = t.type({
-  topics: Topics,
+  topics: TopicsField,
   client_id: optional(ClientIdField),
   delivery: optional(GuaranteeField),
   from: optional(StartField),
   max_in_flight: optional(integerField(1, IN_FLIGHT_MAX)),
-  ack_timeout: optional(secondsField(ACK_TIMEOUT_SECONDS_MAX)),
+  ack_timeout: optional(AckTimeoutField),
 });
-const UnsubscribeFrame = t.type({ topics: Topics });
+const UnsubscribeFrame = t.type({ topics: TopicsField });
 const AckFrame = t.type({
   message_id: optional(MessageIdField),
-  message_ids: optional(listField(MessageIdField, IDS_MAX)),
+  message_ids: optional(MessageIdsField),
 });
 const AuthFrame = t.type({ token: t.string });
 

@@ -109,3 +109,12 @@ export const secondsField = (max: number): t.Type<number> =>
 /** An optional field may be absent, but not null: null is no value that means "as it was". */
 export const optional = <A>(field: t.Type<A, unknown>): t.Type<A | undefined, unknown> =>
   t.union([t.undefined, field]);
+
+const TOPICS_MAX = 1000;
+const MESSAGE_IDS_MAX = 1000;
+const ACK_TIMEOUT_SECONDS_MAX = 86_400;
+
+/** What a subscription may ask for at once, by frame or by poll. */
+export const TopicsField = listField(TopicPatternField, TOPICS_MAX);
+export const MessageIdsField = listField(MessageIdField, MESSAGE_IDS_MAX);
+export const AckTimeoutField = secondsField(ACK_TIMEOUT_SECONDS_MAX);

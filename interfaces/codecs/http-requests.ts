@@ -9,23 +9,19 @@ import type { Milliseconds } from '../../domain/time.js';
 import type { Problem } from '../problem.js';
 import { decode } from './decode.js';
 import {
+  AckTimeoutField,
   ClientIdField,
   GuaranteeField,
   integerField,
-  listField,
-  MessageIdField,
+  MessageIdsField,
   optional,
-  secondsField,
   StartField,
-  TopicPatternField,
+  TopicsField,
 } from './fields.js';
 
-const TOPICS_MAX = 1000;
 const POLL_MESSAGES_MAX = 1000;
 const POLL_MESSAGES_DEFAULT = 100;
 const POLL_TIMEOUT_SECONDS_DEFAULT = 30;
-const ACK_TIMEOUT_SECONDS_MAX = 86_400;
-export const IDS_MAX = 1000;
 
 /** `?topics=a,b.*&timeout=30&max=100&client_id=&delivery=&from=&ack_timeout=`; a parameter without text is absent. */
 export const decodePollQuery = (
@@ -34,13 +30,13 @@ export const decodePollQuery = (
 ): E.Either<Problem, PollRequest> => {
   const timeoutMax = Math.floor(timeoutMaxMs / 1000);
   const PollQuery = t.type({
-    topics: listField(TopicPatternField, TOPICS_MAX),
+    topics: TopicsField,
     timeout: optional(integerField(0, timeoutMax)),
     max: optional(integerField(1, POLL_MESSAGES_MAX)),
     client_id: optional(ClientIdField),
     delivery: optional(GuaranteeField),
     from: optional(StartField),
-    ack_timeout: optional(secondsField(ACK_TIMEOUT_SECONDS_MAX)),
+    ack_timeout: optional(AckTimeoutField),
   });
   // Named twice, both lists count.
   const topics = query.getAll('topics').join(',');
@@ -75,7 +71,7 @@ export const decodePollQuery = (
 };
 
 const AckBody = t.type({
-  message_ids: listField(MessageIdField, IDS_MAX),
+  message_ids: MessageIdsField,
   client_id: optional(ClientIdField),
 });
 
