@@ -52,10 +52,12 @@ const run = async (config: Config, version: string): Promise<void> => {
   const stop = (signal: string): void => {
     if (isStopping) fail(`${signal} again: not waiting any longer`, EXIT_FAILURE);
     isStopping = true;
-    setTimeout(() => {
-      logger.error('drain_timeout', { afterMs: config.server.drainTimeoutMs });
+    const afterMs = config.server.drainDelayMs + config.server.drainTimeoutMs;
+    // A clock, because the two together may be more than a timer of Node can hold.
+    new SystemClock().after(afterMs, () => {
+      logger.error('drain_timeout', { afterMs });
       process.exit(EXIT_FAILURE);
-    }, config.server.drainTimeoutMs).unref();
+    });
     lifecycle.stop().then(
       () => process.exit(0),
       (error: unknown) => {

@@ -10,6 +10,11 @@ export const mayPublish = (principal: Principal, topic: TopicName): E.Either<For
     ? E.right(topic)
     : E.left({ _tag: 'Forbidden', action: 'publish', topic });
 
+export const mayManage = (principal: Principal, topic: TopicName): E.Either<Forbidden, TopicName> =>
+  principal.grants.manage.some((pattern) => matches(pattern, topic))
+    ? E.right(topic)
+    : E.left({ _tag: 'Forbidden', action: 'manage', topic });
+
 export const mayReceive = (principal: Principal, topic: TopicName): boolean =>
   principal.grants.subscribe.some((pattern) => matches(pattern, topic));
 

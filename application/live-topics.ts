@@ -6,8 +6,8 @@
  */
 import { either as E } from 'fp-ts';
 import { instantOf, type Cursor, type Recorded } from '../domain/message/offset.js';
-import type { Milliseconds } from '../domain/time.js';
-import type { TopicEvent } from '../domain/topic/topic-events.js';
+import type { Instant, Milliseconds } from '../domain/time.js';
+import type { MessagePublished, TopicEvent } from '../domain/topic/topic-events.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import type { MessageBatch } from './ports/client-connection.js';
 import type { Cancel, Clock } from './ports/clock.js';
@@ -18,6 +18,8 @@ import type { Metrics } from './ports/metrics.js';
 export interface TopicListener {
   /** New messages at the head of the topic. Answers how many of them it has written to a connection just now. */
   onBatch(batch: MessageBatch): number;
+  /** The topic has lost messages; the loss, and what came with it, is to be read from the store. */
+  onLost(): void;
   /** How many messages of the topic it still has to deliver, given the topic's head. */
   lag(head: Cursor): number;
 }
@@ -41,13 +43,27 @@ interface LiveTopic {
 
 /** Pages in which clients catch up are kept for each other: as many as are likely to be asked for in one go. */
 const PAGES_MAX = 64;
+/** What their payloads may hold in memory together. */
+const PAGES_CHARACTERS_MAX = 16 * 1024 * 1024;
+/** Clients that fell behind together ask within moments of each other. */
+const PAGE_MS: Milliseconds = 5_000;
 
 /** A topic stays followed for a while after its last listener: a reconnect then finds its messages in memory. */
 const LINGER_MS: Milliseconds = 30_000;
 
+/** A batch that is kept for the next client at the same place. */
+interface Page {
+  readonly batch: MessageBatch;
+  readonly characters: number;
+  readonly until: Instant;
+}
+
 export class LiveTopics {
   private readonly topics = new Map<TopicName, LiveTopic>();
-  private readonly pages = new Map<string, MessageBatch>();
+  /** The oldest first. */
+  private readonly pages = new Map<string, Page>();
+  private pagesCharacters = 0;
+  private isForgetting = false;
 
   constructor(
     private readonly feed: EventFeed,
@@ -79,14 +95,42 @@ export class LiveTopics {
   page(topic: TopicName, messages: MessageBatch['messages']): MessageBatch {
     const key = `${topic} ${messages[0]?.offset} ${messages[messages.length - 1]?.offset} ${messages.length}`;
     const known = this.pages.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) return known.batch;
     const batch = toBatch(topic, messages);
-    this.pages.set(key, batch);
-    if (this.pages.size > PAGES_MAX) {
-      const [oldest] = this.pages.keys();
-      if (oldest !== undefined) this.pages.delete(oldest);
-    }
+    this.keep(key, batch);
     return batch;
+  }
+
+  private keep(key: string, batch: MessageBatch): void {
+    let characters = 0;
+    for (const { event } of batch.messages) characters += event.payload.length;
+    if (!this.isForgetting) this.forgetPagesAfter(PAGE_MS);
+    this.pages.set(key, { batch, characters, until: this.clock.now() + PAGE_MS });
+    this.pagesCharacters += characters;
+    for (const [oldest, page] of this.pages) {
+      if (this.pages.size <= PAGES_MAX && this.pagesCharacters <= PAGES_CHARACTERS_MAX) break;
+      this.dropPage(oldest, page);
+    }
+  }
+
+  private forgetPagesAfter(delayMs: Milliseconds): void {
+    this.isForgetting = true;
+    this.clock.after(delayMs, () => {
+      this.isForgetting = false;
+      const now = this.clock.now();
+      for (const [key, page] of this.pages) {
+        if (page.until > now) {
+          this.forgetPagesAfter(page.until - now);
+          return;
+        }
+        this.dropPage(key, page);
+      }
+    });
+  }
+
+  private dropPage(key: string, { characters }: Page): void {
+    this.pages.delete(key);
+    this.pagesCharacters -= characters;
   }
 
   private follow(name: TopicName): LiveTopic {
@@ -119,10 +163,14 @@ export class LiveTopics {
   }
 
   private onEvents(topic: LiveTopic, events: readonly Recorded<TopicEvent>[]): void {
-    const batch = toBatch(topic.name, events);
-    const last = batch.cursors[batch.cursors.length - 1];
+    const last = events[events.length - 1];
     if (last === undefined) return;
-    topic.head = last;
+    topic.head = { offset: last.offset, n: last.n };
+    if (!areMessages(events)) {
+      for (const listener of topic.listeners) listener.onLost();
+      return;
+    }
+    const batch = toBatch(topic.name, events);
     let written = 0;
     for (const listener of topic.listeners) written += listener.onBatch(batch);
     if (written > 0)
@@ -145,3 +193,11 @@ export const toBatch = (topic: TopicName, messages: MessageBatch['messages']): M
   messages,
   cursors: messages.map(({ offset, n }) => ({ offset, n })),
 });
+
+/** Once per event and instance; a loss among them is as rare as it sounds. */
+const areMessages = (
+  events: readonly Recorded<TopicEvent>[],
+): events is readonly Recorded<MessagePublished>[] => {
+  for (const { event } of events) if (event.type !== 'MessagePublished') return false;
+  return true;
+};

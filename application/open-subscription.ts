@@ -17,7 +17,8 @@ import type { TopicName } from '../domain/topic/topic-name.js';
 import { isTopicName, type TopicPattern } from '../domain/topic/topic-pattern.js';
 import { mayReceive, maySubscribe } from './authorise.js';
 import type { Principal } from './ports/authenticator.js';
-import type { EventStore, StoreUnavailable } from './ports/event-store.js';
+import type { Clock } from './ports/clock.js';
+import type { EventStore, RetentionSettings, StoreUnavailable } from './ports/event-store.js';
 import type { Forbidden } from './refusals.js';
 import type { TopicCatalogue } from './topic-catalogue.js';
 import { topicStarts } from './topic-starts.js';
@@ -43,8 +44,18 @@ export type PrepareOpening = (
   session: string,
 ) => TE.TaskEither<Forbidden | StoreUnavailable, OpenSubscription>;
 
+export interface OpeningDependencies {
+  readonly store: EventStore;
+  readonly catalogue: TopicCatalogue;
+  readonly clock: Clock;
+  readonly retention: RetentionSettings;
+}
+
 export const makePrepareOpening =
-  (store: EventStore, catalogue: TopicCatalogue, defaults: SubscriptionDefaults): PrepareOpening =>
+  (
+    { store, catalogue, clock, retention }: OpeningDependencies,
+    defaults: SubscriptionDefaults,
+  ): PrepareOpening =>
   (principal, state, request, session) => {
     const added = request.topics.filter((topic) => !state.topics.includes(topic));
     const known = [...state.topics, ...added];
@@ -53,28 +64,33 @@ export const makePrepareOpening =
         maySubscribe(principal, request.topics),
       ),
       TE.flatMap(() => matched(catalogue, known)),
-      TE.map((topics) =>
-        topics.filter((topic) => mayReceive(principal, topic) && !state.positions.has(topic)),
-      ),
-      TE.flatMap((unknown) => {
+      TE.flatMap((existing) => {
+        const isNew = (topic: TopicName): boolean =>
+          mayReceive(principal, topic) && !state.positions.has(topic);
         // Wanted from now on, against matched by a pattern that was there before the topic was.
         const isAdded = (topic: TopicName): boolean => selects(added, topic);
+        const unknown = existing.filter(isNew);
         const since = unknown.filter((topic) => !isAdded(topic)).map((topic) => ({ topic, at: BEGINNING }));
-        const now = [...new Set([...namedTopics(added), ...unknown.filter(isAdded)])];
+        const named = namedTopics(added).filter(isNew);
+        const now = [...new Set([...named, ...unknown.filter(isAdded)])];
         return F.pipe(
           topicStarts(store, now, request.start),
-          TE.map((starts) => [...since, ...starts]),
+          TE.map((starts): OpenSubscription => ({
+            type: 'Open',
+            ...(request.guarantee === undefined ? {} : { guarantee: request.guarantee }),
+            settings: settingsOf(state, request, defaults.settings),
+            topics: request.topics,
+            starts: [...since, ...starts],
+            gone: {
+              type: 'Forget',
+              topics: goneTopics(state, existing),
+              before: clock.now() - retention.messagesMs,
+            },
+            topicsMax: defaults.topicsMax,
+            session,
+          })),
         );
       }),
-      TE.map((starts): OpenSubscription => ({
-        type: 'Open',
-        ...(request.guarantee === undefined ? {} : { guarantee: request.guarantee }),
-        settings: settingsOf(state, request, defaults.settings),
-        topics: request.topics,
-        starts,
-        topicsMax: defaults.topicsMax,
-        session,
-      })),
     );
   };
 
@@ -86,12 +102,21 @@ const matched = (
   return patterns.length === 0 ? () => Promise.resolve(E.right([])) : catalogue.matching(patterns);
 };
 
+/** Followed because a pattern had matched them, and not there any more. */
+const goneTopics = (state: Subscription, existing: readonly TopicName[]): readonly TopicName[] => {
+  const kept = new Set([...existing, ...namedTopics(state.topics)]);
+  return [...state.positions.keys()].filter((topic) => !kept.has(topic));
+};
+
 const settingsOf = (
   state: Subscription,
   { ackTimeoutMs, maxInFlight }: SubscriptionRequest,
   defaults: SubscriptionSettings,
 ): SubscriptionSettings => ({
   ...(state.isOpen ? state.settings : defaults),
+  // The operator's to say, also for subscriptions from before the configuration was changed.
+  maxDeliveries: defaults.maxDeliveries,
+  backoffMs: defaults.backoffMs,
   ...(ackTimeoutMs === undefined ? {} : { ackTimeoutMs }),
   ...(maxInFlight === undefined ? {} : { maxInFlight: Math.min(maxInFlight, defaults.maxInFlight) }),
 });

@@ -7,10 +7,12 @@ import { either as E } from 'fp-ts';
 import { replay } from '../domain/decider.js';
 import { BEGINNING, instantOf, type Cursor, type Recorded } from '../domain/message/offset.js';
 import type { MessageId } from '../domain/message/message-id.js';
-import type { ClientId } from '../domain/subscription/client-id.js';
+import { policyOf } from '../domain/delivery/delivery-policy.js';
+import type { ClientId, Identity } from '../domain/subscription/client-id.js';
 import type { SubscriptionEvent } from '../domain/subscription/subscription-events.js';
 import {
   credit,
+  isExhausted,
   POLLS,
   selects,
   subscription,
@@ -22,19 +24,27 @@ import type { Instant, Milliseconds } from '../domain/time.js';
 import type { MessagePublished } from '../domain/topic/topic-events.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import { mayReceive } from './authorise.js';
+import type { DeadLetters } from './dead-letters.js';
+import { byTopic } from './ids-of-topic.js';
 import type { LiveTopics, Membership } from './live-topics.js';
 import type { PrepareOpening, SubscriptionRequest } from './open-subscription.js';
 import type { Principal } from './ports/authenticator.js';
 import type { Gap } from './ports/client-connection.js';
 import type { Clock } from './ports/clock.js';
-import type { EventStore, StoreUnavailable, VersionConflict } from './ports/event-store.js';
+import type {
+  EventStore,
+  RetentionSettings,
+  StoreUnavailable,
+  VersionConflict,
+} from './ports/event-store.js';
+import type { JournalSignals } from './ports/journal-signals.js';
 import type { Metrics } from './ports/metrics.js';
 import type { SubscribeRefusal } from './refusals.js';
-import { byTopic } from './session.js';
 import type { Sessions } from './sessions.js';
 import {
   fold,
   RACES_LOST_MAX,
+  silentMsMax,
   unopened,
   type Folded,
   type SubscriptionJournal,
@@ -80,22 +90,33 @@ export interface PollDependencies {
   readonly sessions: Sessions;
   readonly catalogue: TopicCatalogue;
   readonly prepareOpening: PrepareOpening;
+  readonly deadLetters: DeadLetters;
+  readonly signals: JournalSignals;
+  readonly retention: RetentionSettings;
   readonly clock: Clock;
   readonly metrics: Metrics;
+  /** From 0 up to 1. */
+  readonly random: () => number;
 }
 
 /** How long an acknowledgement may go unnoticed by a poll that has no room for what there is. */
 const ROOM_CHECK_MS: Milliseconds = 1_000;
 
+/** How long a message that should go to the dead-letter topic waits where that could not be written. */
+const BURY_AGAIN_MS: Milliseconds = 1_000;
+
 const NOTHING: PollAnswer = { messages: [], gaps: [] };
 
 export const makePollMessages = (dependencies: PollDependencies): PollMessages => {
-  const { clock, catalogue, metrics } = dependencies;
+  const { clock, catalogue, metrics, signals } = dependencies;
   const waiting = new Set<Poll>();
   let isDraining = false;
 
   catalogue.onCreated((topic) => {
     for (const poll of waiting) poll.onTopicCreated(topic);
+  });
+  signals.onSignal((identity, by) => {
+    for (const poll of waiting) if (poll.isOf(identity)) poll.onSignal(by);
   });
 
   return {
@@ -128,6 +149,8 @@ class Poll {
   private readonly memberships = new Map<TopicName, Membership>();
   private created: TopicName[] = [];
   private isWoken = false;
+  /** Somebody else has written to the journal since it was read. */
+  private isStale = false;
   private isFinishing = false;
   private onWake: (() => void) | undefined;
   private readonly onGone = (): void => this.finish();
@@ -171,6 +194,17 @@ class Poll {
     this.wake();
   }
 
+  isOf({ principal, clientId }: Identity): boolean {
+    return principal === this.principal.id && clientId === this.request.clientId;
+  }
+
+  /** A connection has taken the subscription over, or messages were given back. */
+  onSignal(by: string | undefined): void {
+    if (by === POLLS) return;
+    this.isStale = true;
+    this.wake();
+  }
+
   leave(): void {
     this.gone.removeEventListener('abort', this.onGone);
     for (const membership of this.memberships.values()) membership.leave();
@@ -206,7 +240,7 @@ class Poll {
   }
 
   private async open(): Promise<E.Either<SubscribeRefusal, Folded>> {
-    const { journal, sessions, prepareOpening } = this.dependencies;
+    const { journal, sessions, prepareOpening, signals, clock, retention } = this.dependencies;
     const { identity, state } = this.folded;
     const superseded = state.isOpen
       ? E.right(undefined)
@@ -219,12 +253,20 @@ class Poll {
     const command = await prepareOpening(this.principal, loaded.right.state, this.request, POLLS)();
     if (E.isLeft(command)) return command;
     const events = subscription.decide(loaded.right.state, command.right);
-    return E.isLeft(events) ? events : journal.append(loaded.right, events.right)();
+    if (E.isLeft(events)) return events;
+    const isSilent = clock.now() - instantOf(loaded.right.at.offset) > silentMsMax(retention);
+    const renewed: readonly SubscriptionEvent[] =
+      events.right.length === 0 && isSilent ? [{ type: 'SessionStarted', session: POLLS }] : events.right;
+    const appended = await journal.append(loaded.right, renewed)();
+    // Whoever held it on a connection, on whichever instance, is to know.
+    if (E.isRight(appended) && isOpen && session !== POLLS) signals.send(identity, POLLS);
+    return appended;
   }
 
   /** Acknowledgements wake nobody up: without room for more, the journal is asked for them. */
   private async refreshed(): Promise<E.Either<StoreUnavailable, Folded>> {
-    if (credit(this.folded.state) > 0) return E.right(this.folded);
+    if (credit(this.folded.state) > 0 && !this.isStale) return E.right(this.folded);
+    this.isStale = false;
     const since = await this.dependencies.journal.since(this.folded)();
     return E.isLeft(since) ? since : E.right(fold(this.folded, since.right));
   }
@@ -264,6 +306,7 @@ class Poll {
           this.wake();
           return 0;
         },
+        onLost: () => this.wake(),
         lag: (head) => this.lag(topic, head),
       });
       this.memberships.set(topic, membership);
@@ -282,12 +325,12 @@ class Poll {
 
   /** Takes what there is and records that it was given, in this order of safety: nothing is answered unrecorded. */
   private async take(): Promise<E.Either<StoreUnavailable | VersionConflict, PollAnswer>> {
-    const { clock, journal, metrics } = this.dependencies;
+    const { clock, journal, metrics, random } = this.dependencies;
     const taking = new Taking(this.folded.state, clock.now());
     const starts = this.created.map((topic) => ({ topic, at: BEGINNING }));
     this.created = [];
     taking.apply({ type: 'Follow', starts });
-    taking.apply({ type: 'Expire', now: taking.now });
+    taking.apply({ type: 'Expire', now: taking.now, jitter: random() });
     const topics = this.inTurn();
     const room = Math.min(this.request.messagesMax, credit(taking.state));
     // An equal share for each topic first, so that a busy one leaves something for the others; then what is left.
@@ -301,6 +344,7 @@ class Poll {
     if (E.isLeft(appended)) return appended;
     this.folded = appended.right;
     if (this.gone.aborted) return this.giveBack(taking);
+    this.count(taking);
     const last = taking.messages[taking.messages.length - 1];
     if (last !== undefined) {
       metrics.messagesDelivered(
@@ -310,6 +354,14 @@ class Poll {
       );
     }
     return E.right({ messages: taking.messages, gaps: taking.gaps });
+  }
+
+  private count({ messages, gaps, expired }: Taking): void {
+    const { metrics } = this.dependencies;
+    const redelivered = messages.filter(({ attempt }) => attempt > 1).length;
+    if (redelivered > 0) metrics.messagesRedelivered(redelivered);
+    if (expired > 0) metrics.messagesExpired(expired);
+    for (const { reason, from, to } of gaps) metrics.gapTold(reason, Math.max(0, to.n - from.n));
   }
 
   /** The topic that is furthest behind first, so that a busy one does not starve the others. */
@@ -323,7 +375,7 @@ class Poll {
     taking: Taking,
     share: number,
   ): Promise<StoreUnavailable | undefined> {
-    const { store } = this.dependencies;
+    const { store, deadLetters } = this.dependencies;
     const until = Math.min(taking.messages.length + share, this.request.messagesMax);
     for (;;) {
       const position = taking.state.positions.get(topic);
@@ -334,16 +386,38 @@ class Poll {
       const reading = await readNext(store, topic, position, head, room, taking.now)();
       if (E.isLeft(reading)) return reading.left;
       if (reading.right === undefined) return undefined;
-      taking.add(topic, reading.right);
+      const { attempt } = reading.right;
+      if (isExhausted(taking.state.settings, attempt) && deadLetters.mayGiveUp(topic)) {
+        await this.giveUp(topic, taking, reading.right);
+      } else taking.add(topic, reading.right);
     }
+  }
+
+  /** Delivered as often as it may be. Where it cannot be published now, it waits, and what is behind it does not. */
+  private async giveUp(topic: TopicName, taking: Taking, reading: Reading): Promise<void> {
+    const { deadLetters, random } = this.dependencies;
+    const offsets = reading.messages.map(({ offset }) => offset);
+    const letters = reading.messages.map((message) => ({ message, attempts: reading.attempt - 1 }));
+    const buried = await deadLetters.bury(this.folded.identity, topic, letters, 'max_deliveries')();
+    taking.add(topic, { ...reading, messages: [] });
+    taking.apply(
+      E.isRight(buried)
+        ? { type: 'DeadLetter', topic, offsets, reason: 'max_deliveries' }
+        : { type: 'Reject', topic, offsets, delayMs: BURY_AGAIN_MS, now: taking.now, jitter: random() },
+    );
   }
 
   /** Nobody is there to receive what was taken: due again at once. At-most-once has lost it, as it says. */
   private async giveBack({ messages, now }: Taking): Promise<E.Either<never, PollAnswer>> {
-    const { journal } = this.dependencies;
+    const { journal, metrics } = this.dependencies;
+    if (policyOf(this.folded.state.guarantee).recordsBeforeSend) {
+      metrics.messagesDropped('connection_lost', messages.length);
+      return E.right(NOTHING);
+    }
+    const returning = { type: 'Reject', delayMs: 0, now, jitter: 0 } as const;
     for (const { topic, offsets } of byTopic(messages.map(toId))) {
       // Where this fails as well, they are due when their time is up.
-      await journal.execute(this.folded.identity, { type: 'Reject', topic, offsets, notBefore: now })();
+      await journal.execute(this.folded.identity, { ...returning, topic, offsets })();
     }
     return E.right(NOTHING);
   }
@@ -356,6 +430,8 @@ class Taking {
   readonly events: SubscriptionEvent[] = [];
   readonly messages: PolledMessage[] = [];
   readonly gaps: Gap[] = [];
+  /** How many were left out because their time was over. */
+  expired = 0;
   private characters = 0;
 
   constructor(
@@ -375,8 +451,9 @@ class Taking {
     return this.characters >= ANSWER_CHARACTERS_MAX;
   }
 
-  add(topic: TopicName, { messages, attempt, next, dropped, gap }: Reading): void {
+  add(topic: TopicName, { messages, attempt, next, dropped, gap, expired }: Reading): void {
     if (gap !== undefined) this.gaps.push(gap);
+    this.expired += expired;
     if (dropped.length > 0) this.apply({ type: 'Acknowledge', topic, offsets: dropped });
     const cursors = messages.map(({ offset, n }) => ({ offset, n }));
     this.apply({ type: 'Dispatch', topic, next, cursors, attempt, now: this.now });

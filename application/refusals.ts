@@ -6,11 +6,16 @@ import type { StoreUnavailable, VersionConflict } from './ports/event-store.js';
 /** The principal's grants do not cover this. */
 export interface Forbidden {
   readonly _tag: 'Forbidden';
-  readonly action: 'publish' | 'subscribe';
+  readonly action: 'publish' | 'subscribe' | 'manage';
   readonly topic: string;
 }
 
-export type PublishRefusal = Forbidden | TopicRefusal | StoreUnavailable;
+/** The idempotency key was given to another message before, and that is not forgotten yet. */
+export interface IdempotencyKeyReused {
+  readonly _tag: 'IdempotencyKeyReused';
+}
+
+export type PublishRefusal = Forbidden | TopicRefusal | IdempotencyKeyReused | StoreUnavailable;
 
 /** `VersionConflict`: several connections fight over one subscription, and this one lost too often to go on. */
 export type SubscribeRefusal = Forbidden | SubscriptionRefusal | StoreUnavailable | VersionConflict;

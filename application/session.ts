@@ -8,12 +8,15 @@
  * reads on from the store once there is room.
  */
 import { either as E, type taskEither as TE } from 'fp-ts';
-import { replay } from '../domain/decider.js';
+import { assertNever } from '../domain/assert-never.js';
 import { policyOf, type DeliveryPolicy } from '../domain/delivery/delivery-policy.js';
+import { redeliveryDelayMs } from '../domain/delivery/redelivery-delay.js';
 import { BEGINNING, instantOf, type Cursor, type Offset } from '../domain/message/offset.js';
 import type { MessageId } from '../domain/message/message-id.js';
-import type { SubscriptionEvent } from '../domain/subscription/subscription-events.js';
+import type { DeadLetterReason, SubscriptionEvent } from '../domain/subscription/subscription-events.js';
 import {
+  isExhausted,
+  namedTopics,
   selects,
   subscription,
   type Subscription,
@@ -21,9 +24,12 @@ import {
 } from '../domain/subscription/subscription.js';
 import {
   advanced,
+  deliveredOf,
   dueAt,
   expiredAt,
+  extended,
   floorOf,
+  hasExpired,
   pendingOf,
   positionAt,
   returned,
@@ -32,78 +38,79 @@ import {
   unacknowledged,
   type TopicPosition,
 } from '../domain/subscription/topic-position.js';
-import type { Instant } from '../domain/time.js';
+import type { Instant, Milliseconds } from '../domain/time.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import type { TopicPattern } from '../domain/topic/topic-pattern.js';
 import { mayReceive } from './authorise.js';
-import { toBatch, type LiveTopics, type Membership, type TopicListener } from './live-topics.js';
+import type { DeadLetters, GivenUp } from './dead-letters.js';
+import { toBatch, type LiveTopics, type TopicListener } from './live-topics.js';
 import type { Principal } from './ports/authenticator.js';
-import type { ClientConnection, CloseReason, MessageBatch } from './ports/client-connection.js';
+import type { ClientConnection, CloseReason, Gap, MessageBatch } from './ports/client-connection.js';
 import type { Clock } from './ports/clock.js';
-import type { EventStore, StoreUnavailable, VersionConflict } from './ports/event-store.js';
+import type { EventStore, StoreUnavailable } from './ports/event-store.js';
 import type { Logger } from './ports/logger.js';
 import type { Metrics } from './ports/metrics.js';
 import type { SubscribeRefusal } from './refusals.js';
-import { begunAnew, fold, type Folded, type SubscriptionJournal } from './subscription-journal.js';
+import { SessionPositions, type Entry, type Taken } from './session-positions.js';
+import { SessionRecord } from './session-record.js';
+import type { Settled, Settling } from './settling.js';
+import type { Folded, SubscriptionJournal } from './subscription-journal.js';
 import { isExpired, readNext, type Reading } from './topic-reader.js';
+import { NOTHING_SETTLED, readMessages, whatBecameOf } from './unsettled-ids.js';
 
 export interface SessionDependencies {
   readonly store: EventStore;
   readonly journal: SubscriptionJournal;
   readonly liveTopics: LiveTopics;
+  readonly deadLetters: DeadLetters;
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly logger: Logger;
+  /** From 0 up to 1. */
+  readonly random: () => number;
 }
 
-/** What became of acknowledged ids. */
-export interface Acknowledged {
-  /** Settled now, or before. */
-  readonly acknowledged: number;
-  /** Never delivered to this subscription. */
-  readonly unknown: readonly MessageId[];
-}
+/** The session knows and will record it with its next commit, but the caller was promised more than that. */
+const NOT_RECORDED: StoreUnavailable = {
+  _tag: 'StoreUnavailable',
+  outcome: 'unknown',
+  reason: 'failed',
+  cause: undefined,
+};
 
-/** One topic of the session. */
-interface Entry {
-  readonly topic: TopicName;
-  readonly listener: TopicListener;
-  membership: Membership;
-  /** The feed could not be reached, so nothing of the topic is heard; the next tick joins again. */
-  isCutOff: boolean;
-  position: TopicPosition;
-  /** Stands at the topic's head and has room: new batches go straight to the connection. */
-  isLive: boolean;
-  /** Moved since the last commit in a way that the journal must know. */
-  isDirty: boolean;
-}
+/** How long a message that should go to the dead-letter topic waits where that could not be written. */
+const BURY_AGAIN_MS: Milliseconds = 1_000;
 
 export class Session {
-  /** In the order in which they are brought to their heads: whichever was served goes to the back. */
-  private readonly entries = new Map<TopicName, Entry>();
+  private readonly positions = new SessionPositions();
   private readonly policy: DeliveryPolicy;
   /** Came into being before the client was told that it is subscribed. */
   private created: TopicName[] = [];
   private isDelivering = false;
-  /** Unacknowledged messages over all topics. */
-  private waiting = 0;
   private isFull = false;
   private isPumping = false;
   private isPumpWanted = false;
   private ended: Promise<void> | undefined;
-  /** Appends to the journal, one after the other: each expects the version that the one before it left. */
-  private appends: Promise<unknown> = Promise.resolve();
+  private readonly record: SessionRecord;
   private queuedCommit: Promise<boolean> | undefined;
+  private isRenewing = false;
+  /** What has happened and is to be read in the journal, beside where the session stands. */
+  private unrecorded: SubscriptionEvent[] = [];
+  private readonly onAcknowledged = (entry: Entry, offsets: readonly Offset[]): void => {
+    this.dependencies.metrics.messagesAcknowledged(offsets.length);
+    this.positions.move(entry, settled(entry.position, offsets));
+  };
 
   constructor(
     private readonly dependencies: SessionDependencies,
     private currentPrincipal: Principal,
     private readonly connection: ClientConnection,
     /** The subscription as it was taken over. */
-    private folded: Folded,
+    folded: Folded,
     /** False for a client without a client_id: nothing outlives its connection, so nothing is recorded. */
     private readonly isDurable: boolean,
   ) {
+    this.record = new SessionRecord(dependencies.journal, folded, isDurable);
     this.policy = policyOf(folded.state.guarantee);
   }
 
@@ -118,20 +125,25 @@ export class Session {
   }
 
   get topics(): readonly TopicPattern[] {
-    return this.folded.state.topics;
+    return this.record.state.topics;
   }
 
   get state(): Folded {
-    return this.folded;
+    return this.record.folded;
+  }
+
+  /** How many messages wait for an acknowledgement, and where the oldest of them stands. */
+  get inFlight(): { readonly messages: number; readonly oldest: Offset | undefined } {
+    return { messages: this.positions.waiting, oldest: this.positions.oldestWaiting };
   }
 
   /** Begins to deliver, or goes on with the topics as they are now. */
   deliver(): void {
     if (this.hasEnded) return;
     this.isDelivering = true;
-    for (const topic of [...this.folded.state.positions.keys(), ...this.created]) this.enter(topic);
+    for (const topic of [...this.record.state.positions.keys(), ...this.created]) this.enter(topic);
     this.created = [];
-    for (const entry of this.entries.values()) if (!this.isWanted(entry.topic)) this.leave(entry);
+    for (const entry of this.positions.all()) if (!this.isWanted(entry.topic)) this.leave(entry);
     this.pump();
   }
 
@@ -140,43 +152,131 @@ export class Session {
     decideOn: (state: Subscription) => E.Either<SubscriptionRefusal, readonly SubscriptionEvent[]>,
   ): TE.TaskEither<SubscribeRefusal, Folded> {
     return () =>
-      this.exclusively(async () => {
+      this.record.exclusively(async () => {
         for (;;) {
-          const events = decideOn(this.folded.state);
+          const events = decideOn(this.record.state);
           if (E.isLeft(events)) return events;
-          const appended = await this.append(events.right);
+          const appended = await this.record.append(events.right);
           if (E.isRight(appended)) return appended;
-          if (appended.left._tag === 'StoreUnavailable' || !(await this.reconcile(appended.left)))
-            return appended;
+          if (appended.left._tag === 'StoreUnavailable') return appended;
+          const reconciled = await this.reconcile(appended.left.actual);
+          if (E.isLeft(reconciled)) return reconciled;
+          if (!reconciled.right) return appended;
         }
       });
   }
 
-  acknowledge(ids: readonly MessageId[]): Acknowledged {
-    let acknowledged = 0;
-    const unknown: MessageId[] = [];
-    for (const { topic, offsets, ids: idsOfTopic } of byTopic(ids)) {
-      const entry = this.entries.get(topic);
-      if (entry === undefined) {
-        unknown.push(...idsOfTopic);
-        continue;
+  /** HOT PATH. Counts at once and is recorded with the next commit. Answers the ids that were never delivered here. */
+  acknowledge(ids: readonly MessageId[]): readonly MessageId[] {
+    const { unknown } = this.positions.eachKnown(ids, this.onAcknowledged);
+    if (!this.isFull) this.pumpIfBehind();
+    return unknown;
+  }
+
+  /** Takes effect at once, but for what has to be published first; resolves when it is recorded. */
+  settle(settling: Settling): TE.TaskEither<StoreUnavailable, Settled> {
+    return async () => {
+      const taken = await this.take(settling);
+      if (!this.isFull) this.pumpIfBehind();
+      if (E.isLeft(taken)) return taken;
+      const { count, settledBefore, unknown } = taken.right;
+      if (!(await this.commit())) return E.left(NOT_RECORDED);
+      if (settledBefore.length === 0) return E.right({ ...NOTHING_SETTLED, count, unknown });
+      const became = await whatBecameOf(this.dependencies.store, settledBefore)();
+      return E.right({ ...became, count, unknown: [...unknown, ...became.unknown] });
+    };
+  }
+
+  private async take(settling: Settling): Promise<E.Either<StoreUnavailable, Taken>> {
+    const { clock, random } = this.dependencies;
+    const { settings } = this.record.state;
+    const now = clock.now();
+    switch (settling.type) {
+      case 'Acknowledge':
+        return E.right(this.positions.eachKnown(settling.ids, this.onAcknowledged));
+      case 'AcknowledgeUpTo':
+        return E.right(this.positions.upTo(settling.id, this.onAcknowledged));
+      case 'Reject': {
+        const { delayMs } = settling;
+        const dueAfter = (attempt: number): Instant =>
+          now + (delayMs ?? redeliveryDelayMs(settings.backoffMs, attempt, random()));
+        return E.right(
+          this.positions.eachKnown(settling.ids, (entry, offsets) =>
+            this.positions.giveBack(entry, deliveredOf(entry.position, offsets), dueAfter),
+          ),
+        );
       }
-      const found = settlementOf(entry.position, offsets);
-      acknowledged += found.known.length + found.settled.length;
-      if (found.known.length > 0) this.move(entry, settled(entry.position, found.known));
-      if (found.unknown.length > 0) {
-        const missing = new Set(found.unknown);
-        unknown.push(...idsOfTopic.filter(({ offset }) => missing.has(offset)));
+      case 'Extend':
+        return E.right(
+          this.positions.eachKnown(settling.ids, (entry, offsets) =>
+            this.positions.place(entry, extended(entry.position, offsets, now + settings.ackTimeoutMs)),
+          ),
+        );
+      case 'Terminate':
+        return this.terminate(settling.ids);
+      default:
+        return assertNever(settling);
+    }
+  }
+
+  /** What cannot be published to the dead-letter topic stays in flight, and comes again when its time is over. */
+  private async terminate(ids: readonly MessageId[]): Promise<E.Either<StoreUnavailable, Taken>> {
+    const known: { readonly entry: Entry; readonly offsets: readonly Offset[] }[] = [];
+    const taken = this.positions.eachKnown(ids, (entry, offsets) => known.push({ entry, offsets }));
+    for (const { entry, offsets } of known) {
+      for (const { attempt, offsets: equallyOften } of deliveredOf(entry.position, offsets)) {
+        const messages = await readMessages(this.dependencies.store, entry.topic, equallyOften)();
+        if (E.isLeft(messages)) return messages;
+        const letters = messages.right.map((message) => ({ message, attempts: attempt }));
+        const buried = await this.bury(entry, equallyOften, letters, 'terminated');
+        if (E.isLeft(buried)) return buried;
       }
     }
-    if (!this.isFull) this.pumpIfBehind();
-    return { acknowledged, unknown };
+    return E.right(taken);
+  }
+
+  /** Publishes `letters` and settles `offsets`, of which `letters` is what the topic still keeps. */
+  private async bury(
+    entry: Entry,
+    offsets: readonly Offset[],
+    letters: readonly GivenUp[],
+    reason: DeadLetterReason,
+  ): Promise<E.Either<StoreUnavailable, void>> {
+    const { deadLetters, logger } = this.dependencies;
+    const { topic } = entry;
+    const buried = await deadLetters.bury(this.record.folded.identity, topic, letters, reason)();
+    if (E.isLeft(buried)) {
+      logger.warn('dead_letter_failed', { topic, reason: buried.left.reason });
+      return buried;
+    }
+    if (!this.isOver(entry)) {
+      if (this.isDurable) this.unrecorded.push({ type: 'MessagesDeadLettered', topic, offsets, reason });
+      this.positions.move(entry, settled(entry.position, offsets));
+    }
+    return buried;
   }
 
   /** The connection has room again. */
   onWritable(): void {
     this.isFull = false;
+    for (const entry of this.positions.all()) if (entry.isDropping) this.skipToHead(entry);
     this.pump();
+  }
+
+  /** At-most-once: what came while the connection took nothing is lost, and told. */
+  private skipToHead(entry: Entry): void {
+    entry.isDropping = false;
+    const head = entry.membership.head();
+    const { next } = entry.position;
+    if (head === undefined || head.offset <= next.offset) return;
+    this.dependencies.metrics.messagesDropped('slow_consumer', Math.max(0, head.n - next.n));
+    entry.position = advanced(entry.position, head);
+    this.tell({ topic: entry.topic, from: next, to: head, reason: 'slow_consumer' });
+  }
+
+  private tell(gap: Gap): void {
+    this.dependencies.metrics.gapTold(gap.reason, Math.max(0, gap.to.n - gap.from.n));
+    if (this.connection.tellGap(gap) !== 'sent') this.isFull = true;
   }
 
   /** A topic has come into being; follows it from its first message on if a pattern of this session matches. */
@@ -194,9 +294,9 @@ export class Session {
   onTick(now: Instant): void {
     let isPumpDue = false;
     let isOverdue = false;
-    for (const entry of this.entries.values()) {
+    for (const entry of this.positions.all()) {
       if (entry.isCutOff) this.join(entry);
-      if (unacknowledged(entry.position) > 0 && expiredAt(entry.position, now).length > 0) {
+      if (hasExpired(entry.position, now)) {
         entry.isDirty = true;
         isOverdue = true;
       }
@@ -212,16 +312,57 @@ export class Session {
    */
   private async redeliver(now: Instant): Promise<void> {
     if (!(await this.commit())) return;
-    for (const entry of this.entries.values()) {
-      const expired = expiredAt(entry.position, now);
-      if (expired.length > 0) entry.position = returned(entry.position, expired, now);
+    const { clock, random } = this.dependencies;
+    const { backoffMs } = this.record.state.settings;
+    const dueAfter = (attempt: number): Instant =>
+      clock.now() + redeliveryDelayMs(backoffMs, attempt, random());
+    for (const entry of this.positions.all()) {
+      this.positions.giveBack(entry, expiredAt(entry.position, now), dueAfter);
     }
     this.pump();
   }
 
+  /** Topics that do not exist any more. Their positions go, unless the client has named them. */
+  forget(topics: readonly TopicName[], before: Instant): void {
+    const gone = topics.filter((topic) => {
+      const position = this.positions.get(topic)?.position ?? this.record.state.positions.get(topic);
+      return (
+        position !== undefined && unacknowledged(position) === 0 && !namedTopics(this.topics).includes(topic)
+      );
+    });
+    if (gone.length === 0 || this.hasEnded) return;
+    for (const topic of gone) {
+      const entry = this.positions.get(topic);
+      if (entry !== undefined) this.leave(entry);
+    }
+    // Where it cannot be recorded now, the next one who opens the subscription does it.
+    void this.change((state) => subscription.decide(state, { type: 'Forget', topics: gone, before }))();
+  }
+
+  /** Records that the subscription is still held where it was silent for longer than `silentMsMax`. */
+  renew(now: Instant, silentMsMax: Milliseconds): void {
+    if (!this.isDurable || this.isRenewing || now - this.record.writtenAt < silentMsMax) return;
+    this.isRenewing = true;
+    const session = this.record.state.session ?? '';
+    void this.change(() => E.right([{ type: 'SessionStarted', session }]))().finally(
+      () => (this.isRenewing = false),
+    );
+  }
+
+  /** Somebody else has written to the journal. */
+  async refresh(): Promise<void> {
+    await this.record.exclusively(() => this.reconcile());
+    this.pumpIfBehind();
+  }
+
   get needsCommit(): boolean {
-    if (this.isDurable) for (const entry of this.entries.values()) if (entry.isDirty) return true;
+    if (this.isDurable) for (const entry of this.positions.all()) if (entry.isDirty) return true;
     return false;
+  }
+
+  /** Whoever comes after is to know what was delivered: it counts as an attempt, and may be acknowledged there. */
+  recordSent(): void {
+    for (const entry of this.positions.all()) if (entry.hasSent) entry.isDirty = true;
   }
 
   /**
@@ -229,7 +370,7 @@ export class Session {
    * next commit tries again.
    */
   commit(): Promise<boolean> {
-    this.queuedCommit ??= this.exclusively(() => {
+    this.queuedCommit ??= this.record.exclusively(() => {
       this.queuedCommit = undefined;
       return this.commitNow();
     });
@@ -246,12 +387,12 @@ export class Session {
    */
   end(reason: CloseReason | undefined): Promise<void> {
     if (this.ended !== undefined) return this.ended;
-    for (const entry of this.entries.values()) {
+    for (const entry of this.positions.all()) {
       entry.isLive = false;
       entry.membership.leave();
       if (unacknowledged(entry.position) > 0) entry.isDirty = true;
     }
-    this.ended = this.exclusively(() => this.commitNow()).then(() => this.entries.clear());
+    this.ended = this.record.exclusively(() => this.commitNow()).then(() => this.positions.clear());
     if (reason !== undefined) this.connection.close(reason);
     return this.ended;
   }
@@ -262,10 +403,14 @@ export class Session {
 
   /** Goes on where the journal says; a topic that it does not know was created a moment ago. */
   private enter(topic: TopicName): void {
-    if (this.entries.has(topic) || !this.isWanted(topic)) return;
-    const position = this.folded.state.positions.get(topic) ?? positionAt(BEGINNING);
+    if (this.positions.get(topic) !== undefined || !this.isWanted(topic)) return;
+    const position = this.record.state.positions.get(topic) ?? positionAt(BEGINNING);
     const listener: TopicListener = {
       onBatch: (batch) => this.onBatch(entry, batch),
+      onLost: () => {
+        entry.isLive = false;
+        this.pump();
+      },
       lag: (head) => Math.max(0, head.n - floorOf(entry.position).n),
     };
     const membership = this.dependencies.liveTopics.join(topic, listener);
@@ -277,9 +422,10 @@ export class Session {
       position,
       isLive: false,
       isDirty: false,
+      hasSent: false,
+      isDropping: false,
     };
-    this.waiting += unacknowledged(position);
-    this.entries.set(topic, entry);
+    this.positions.add(entry);
     void this.awaitJoined(entry);
   }
 
@@ -302,8 +448,7 @@ export class Session {
   private leave(entry: Entry): void {
     entry.membership.leave();
     entry.isLive = false;
-    this.waiting -= unacknowledged(entry.position);
-    this.entries.delete(entry.topic);
+    this.positions.remove(entry);
   }
 
   /** HOT PATH: called once per session for every batch of a topic. */
@@ -324,6 +469,7 @@ export class Session {
       hasExpiredMessage(batch, this.dependencies.clock)
     ) {
       entry.isLive = false;
+      entry.isDropping = this.isFull && this.policy.recordsBeforeSend;
       this.pump();
       return 0;
     }
@@ -332,26 +478,26 @@ export class Session {
   }
 
   private credit(): number {
-    return this.folded.state.settings.maxInFlight - this.waiting;
+    return this.record.state.settings.maxInFlight - this.positions.waiting;
   }
 
   private send(entry: Entry, batch: MessageBatch, attempt: number, next: Cursor): void {
-    const before = unacknowledged(entry.position);
-    const deadline = this.dependencies.clock.now() + this.folded.state.settings.ackTimeoutMs;
-    entry.position = this.policy.dispatched(entry.position, next, batch.cursors, attempt, deadline);
-    this.waiting += unacknowledged(entry.position) - before;
+    const deadline = this.dependencies.clock.now() + this.record.state.settings.ackTimeoutMs;
+    this.positions.place(
+      entry,
+      this.policy.dispatched(entry.position, next, batch.cursors, attempt, deadline),
+    );
+    entry.hasSent = true;
     const written = this.connection.deliver(batch, attempt);
-    if (written !== 'sent') this.isFull = true;
-  }
-
-  private move(entry: Entry, position: TopicPosition): void {
-    this.waiting += unacknowledged(position) - unacknowledged(entry.position);
-    entry.position = position;
-    entry.isDirty = true;
+    if (written === 'sent') return;
+    this.isFull = true;
+    if (written === 'closed' && this.policy.recordsBeforeSend) {
+      this.dependencies.metrics.messagesDropped('connection_lost', batch.messages.length);
+    }
   }
 
   private pumpIfBehind(): void {
-    for (const entry of this.entries.values()) {
+    for (const entry of this.positions.all()) {
       if (!entry.isLive) {
         this.pump();
         return;
@@ -371,7 +517,7 @@ export class Session {
     while (this.isPumpWanted && !this.hasEnded) {
       this.isPumpWanted = false;
       // A step at a time of each topic, so that a long backlog of one does not keep the others waiting.
-      let behind = [...this.entries.values()];
+      let behind = [...this.positions.all()];
       while (behind.length > 0) {
         const further: Entry[] = [];
         for (const entry of behind) if (await this.step(entry)) further.push(entry);
@@ -403,25 +549,29 @@ export class Session {
   }
 
   private async give(entry: Entry, reading: Reading): Promise<boolean> {
-    const { attempt, next, dropped, gap } = reading;
+    const { attempt, next, dropped, gap, expired } = reading;
     const messages = attempt === 1 ? reading.messages : stillDue(entry.position, reading.messages);
     // Another topic may have used up the credit as well: then less of this one is to be read.
     if (attempt === 1 && messages.length > this.credit()) return true;
     if (this.policy.recordsBeforeSend && this.isDurable) {
-      if (!(await this.isRecorded(entry, next))) return false;
+      if (!(await this.isRecorded(entry, next, messages.length))) return false;
     }
-    if (gap !== undefined && this.connection.tellGap(gap) !== 'sent') this.isFull = true;
-    if (dropped.length > 0) this.move(entry, settled(entry.position, dropped));
+    const { clock, deadLetters, liveTopics, metrics } = this.dependencies;
+    if (gap !== undefined) this.tell(gap);
+    if (expired > 0) metrics.messagesExpired(expired);
+    if (dropped.length > 0) this.positions.move(entry, settled(entry.position, dropped));
     if (messages.length === 0) {
-      this.move(entry, advanced(entry.position, next));
+      this.positions.move(entry, advanced(entry.position, next));
       return true;
     }
-    const { clock, liveTopics, metrics } = this.dependencies;
+    if (isExhausted(this.record.state.settings, attempt) && deadLetters.mayGiveUp(entry.topic)) {
+      return this.giveUp(entry, messages, attempt - 1);
+    }
+    if (attempt > 1) metrics.messagesRedelivered(messages.length);
     // What is due again differs from client to client, though its ends may be the same.
     const batch = attempt === 1 ? liveTopics.page(entry.topic, messages) : toBatch(entry.topic, messages);
     this.send(entry, batch, attempt, next);
-    this.entries.delete(entry.topic);
-    this.entries.set(entry.topic, entry);
+    this.positions.toTheBack(entry);
     const last = messages[messages.length - 1];
     const latencyMs = last === undefined ? 0 : clock.now() - instantOf(last.offset);
     metrics.messagesDelivered('websocket', messages.length, latencyMs);
@@ -430,12 +580,27 @@ export class Session {
     return true;
   }
 
+  /** Delivered as often as it may be. Where it cannot be published now, it waits, and what is behind it does not. */
+  private async giveUp(entry: Entry, messages: MessageBatch['messages'], attempts: number): Promise<boolean> {
+    const offsets = messages.map(({ offset }) => offset);
+    const letters = messages.map((message) => ({ message, attempts }));
+    const buried = await this.bury(entry, offsets, letters, 'max_deliveries');
+    if (E.isLeft(buried) && !this.isOver(entry)) {
+      const again = this.dependencies.clock.now() + BURY_AGAIN_MS;
+      this.positions.giveBack(entry, deliveredOf(entry.position, offsets), () => again);
+    }
+    return true;
+  }
+
   /** At-most-once: nothing is written to the client before the journal says that it was. */
-  private async isRecorded(entry: Entry, next: Cursor): Promise<boolean> {
+  private async isRecorded(entry: Entry, next: Cursor, count: number): Promise<boolean> {
     const before = entry.position;
-    this.move(entry, advanced(before, next));
-    const isRecorded = await this.exclusively(() => this.commitNow());
-    if (this.isOver(entry)) return false;
+    this.positions.move(entry, advanced(before, next));
+    const isRecorded = await this.record.exclusively(() => this.commitNow());
+    if (this.isOver(entry)) {
+      if (isRecorded && count > 0) this.dependencies.metrics.messagesDropped('connection_lost', count);
+      return false;
+    }
     if (isRecorded) return true;
     // Nothing was sent, so it may be tried again, even where the journal has it already.
     entry.position = before;
@@ -448,7 +613,7 @@ export class Session {
   }
 
   private isOver(entry: Entry): boolean {
-    return this.hasEnded || this.entries.get(entry.topic) !== entry;
+    return this.hasEnded || this.positions.get(entry.topic) !== entry;
   }
 
   private isAtHead(entry: Entry): boolean {
@@ -460,40 +625,32 @@ export class Session {
   private async commitNow(): Promise<boolean> {
     for (;;) {
       // A topic that was removed a moment ago has no place in the journal any more.
-      const dirty = [...this.entries.values()].filter(
+      const dirty = [...this.positions.all()].filter(
         ({ isDirty, topic }) => isDirty && selects(this.topics, topic),
       );
-      if (dirty.length === 0 || !this.isDurable) return true;
-      for (const entry of dirty) entry.isDirty = false;
-      const appended = await this.append(dirty.flatMap((entry) => this.toEvents(entry)));
+      const { unrecorded } = this;
+      if ((dirty.length === 0 && unrecorded.length === 0) || !this.isDurable) return true;
+      for (const entry of dirty) {
+        entry.isDirty = false;
+        entry.hasSent = false;
+      }
+      this.unrecorded = [];
+      const events = [...unrecorded, ...dirty.flatMap((entry) => this.toEvents(entry))];
+      const appended = await this.record.append(events);
       if (E.isRight(appended)) return true;
       for (const entry of dirty) entry.isDirty = true;
+      this.unrecorded = [...unrecorded, ...this.unrecorded];
       if (appended.left._tag === 'StoreUnavailable') {
         this.warnOfFailedCommit(appended.left);
         return false;
       }
-      if (!(await this.reconcile(appended.left))) return false;
+      const reconciled = await this.reconcile(appended.left.actual);
+      if (E.isLeft(reconciled) || !reconciled.right) return false;
     }
   }
 
-  private async append(
-    events: readonly SubscriptionEvent[],
-  ): Promise<E.Either<StoreUnavailable | VersionConflict, Folded>> {
-    const appended: E.Either<StoreUnavailable | VersionConflict, Folded> = this.isDurable
-      ? await this.dependencies.journal.append(this.folded, events)()
-      : E.right({ ...this.folded, state: replay(subscription, this.folded.state, events) });
-    if (E.isRight(appended)) this.folded = appended.right;
-    return appended;
-  }
-
-  private exclusively<A>(run: () => Promise<A>): Promise<A> {
-    const result = this.appends.then(run);
-    this.appends = result.catch(() => undefined);
-    return result;
-  }
-
   private toEvents({ topic, position }: Entry): readonly SubscriptionEvent[] {
-    const isNew = !this.folded.state.positions.has(topic);
+    const isNew = !this.record.state.positions.has(topic);
     return [
       ...(isNew
         ? [{ type: 'TopicsAdded', topics: [], starts: [{ topic, at: position.next }] } as const]
@@ -503,43 +660,48 @@ export class Session {
   }
 
   /**
-   * Somebody else has written to the journal. Acknowledgements by HTTP are taken over; where another connection or a
-   * poll has taken the subscription, this session ends. Answers whether it still owns it.
+   * Somebody else has written to the journal, which then ends at `actual`. What was settled by HTTP is taken over;
+   * where another connection or a poll has taken the subscription, this session ends. Answers whether it still owns it.
    */
-  private async reconcile({ actual }: VersionConflict): Promise<boolean> {
-    const { journal, logger } = this.dependencies;
-    if (actual === 0) {
-      logger.warn('journal_gone', { clientId: this.folded.identity.clientId });
-      this.folded = begunAnew(this.folded);
-      return true;
+  private async reconcile(actual?: Cursor): Promise<E.Either<StoreUnavailable, boolean>> {
+    if (this.hasEnded && actual === undefined) return E.right(false);
+    const caughtUp = await this.record.catchUp(actual);
+    if (E.isLeft(caughtUp)) {
+      this.warnOfFailedCommit(caughtUp.left);
+      return caughtUp;
     }
-    const since = await journal.since(this.folded)();
-    if (E.isLeft(since)) {
-      this.warnOfFailedCommit(since.left);
-      return false;
-    }
-    const events = since.right.map(({ event }) => event);
-    if (events.length === 0 || events.some((event) => this.isTakeover(event))) {
+    if (caughtUp.right._tag === 'Superseded') {
       void this.supersede();
-      return false;
+      return E.right(false);
     }
-    this.folded = fold(this.folded, since.right);
-    for (const entry of this.entries.values()) this.takeOver(entry);
-    return true;
+    const { events, isRestated } = caughtUp.right;
+    if (isRestated) {
+      this.dependencies.logger.warn('journal_lost', { clientId: this.record.folded.identity.clientId });
+      for (const entry of this.positions.all()) entry.isDirty = true;
+    } else if (events.length > 0) {
+      for (const event of events) this.takeOver(event);
+      for (const entry of this.positions.all()) this.takeOverSettled(entry);
+    }
+    return E.right(true);
   }
 
-  /** What this session waits for and the journal does not was acknowledged elsewhere. */
-  private takeOver(entry: Entry): void {
-    const recorded = this.folded.state.positions.get(entry.topic);
+  /** A request to another instance gave messages back, or asked for more time. */
+  private takeOver(event: SubscriptionEvent): void {
+    if (event.type !== 'MessagesRejected' && event.type !== 'DeadlineExtended') return;
+    const entry = this.positions.get(event.topic);
+    if (entry === undefined) return;
+    if (event.type === 'DeadlineExtended') {
+      entry.position = extended(entry.position, event.offsets, event.deadline);
+    } else this.positions.move(entry, returned(entry.position, event.offsets, event.notBefore));
+  }
+
+  /** What this session waits for and the journal does not was settled elsewhere. */
+  private takeOverSettled(entry: Entry): void {
+    const recorded = this.record.state.positions.get(entry.topic);
     if (recorded === undefined) return;
     const waiting = pendingOf(entry.position).map(({ cursor }) => cursor.offset);
     const elsewhere = settlementOf(recorded, waiting).settled;
-    if (elsewhere.length > 0) this.move(entry, settled(entry.position, elsewhere));
-  }
-
-  private isTakeover(event: SubscriptionEvent): boolean {
-    const isOfSession = event.type === 'SessionStarted' || event.type === 'SubscriptionSnapshotted';
-    return isOfSession && event.session !== this.folded.state.session;
+    if (elsewhere.length > 0) this.positions.move(entry, settled(entry.position, elsewhere));
   }
 
   private warnOfFailedCommit({ reason, outcome }: StoreUnavailable): void {
@@ -549,8 +711,10 @@ export class Session {
 
   /** Newer wins; what it knows is newer too, so nothing of this session is recorded any more. */
   private async supersede(): Promise<void> {
-    for (const entry of this.entries.values()) entry.membership.leave();
-    this.entries.clear();
+    this.dependencies.metrics.sessionSuperseded();
+    for (const entry of this.positions.all()) entry.membership.leave();
+    this.positions.clear();
+    this.unrecorded = [];
     await this.end('superseded');
   }
 }
@@ -566,27 +730,4 @@ const hasExpiredMessage = ({ messages }: MessageBatch, clock: Clock): boolean =>
 const stillDue = ({ due }: TopicPosition, messages: MessageBatch['messages']): MessageBatch['messages'] => {
   const offsets = new Set(due.map(({ cursor }) => cursor.offset));
   return messages.filter(({ offset }) => offsets.has(offset));
-};
-
-interface IdsOfTopic {
-  readonly topic: TopicName;
-  readonly offsets: readonly Offset[];
-  readonly ids: readonly MessageId[];
-}
-
-/** One id at a time is the usual case and needs no map. */
-export const byTopic = (ids: readonly MessageId[]): readonly IdsOfTopic[] => {
-  const only = ids[0];
-  if (only !== undefined && ids.length === 1) return [{ topic: only.topic, offsets: [only.offset], ids }];
-  const topics = new Map<TopicName, MessageId[]>();
-  for (const id of ids) {
-    const known = topics.get(id.topic);
-    if (known === undefined) topics.set(id.topic, [id]);
-    else known.push(id);
-  }
-  return [...topics].map(([topic, idsOfTopic]) => ({
-    topic,
-    offsets: [...new Set(idsOfTopic.map(({ offset }) => offset))],
-    ids: idsOfTopic,
-  }));
 };

@@ -5,23 +5,37 @@
 import { either as E, function as F, taskEither as TE } from 'fp-ts';
 import type { ClientId, Identity } from '../domain/subscription/client-id.js';
 import { subscription } from '../domain/subscription/subscription.js';
-import type { Milliseconds } from '../domain/time.js';
+import { instantOf, type Offset } from '../domain/message/offset.js';
+import type { Instant, Milliseconds } from '../domain/time.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import type { TopicPattern } from '../domain/topic/topic-pattern.js';
 import type { PrepareOpening, SubscriptionRequest } from './open-subscription.js';
 import type { Principal } from './ports/authenticator.js';
 import type { ClientConnection, CloseReason } from './ports/client-connection.js';
 import type { Cancel } from './ports/clock.js';
+import type { RetentionSettings } from './ports/event-store.js';
 import type { IdSource } from './ports/id-source.js';
+import type { JournalSignals } from './ports/journal-signals.js';
+import type { InFlight } from './ports/metrics.js';
 import type { SubscribeRefusal } from './refusals.js';
 import { Session, type SessionDependencies } from './session.js';
-import { unopened, untilRaceIsWon, type Folded } from './subscription-journal.js';
+import { silentMsMax, unopened, untilRaceIsWon, type Folded } from './subscription-journal.js';
 import type { TopicCatalogue } from './topic-catalogue.js';
 
 /** Acknowledgements wait this long for others to be recorded with. Longer: fewer writes, more repeats after a crash. */
 const COMMIT_INTERVAL_MS: Milliseconds = 100;
 /** How late a redelivery may be. */
 const TICK_MS: Milliseconds = 250;
+/** How long a delivery may be known to its session only. */
+const RECORD_SENT_INTERVAL_MS: Milliseconds = 1_000;
+
+export interface SessionsDependencies extends SessionDependencies {
+  readonly prepareOpening: PrepareOpening;
+  readonly ids: IdSource;
+  readonly catalogue: TopicCatalogue;
+  readonly signals: JournalSignals;
+  readonly retention: RetentionSettings;
+}
 
 export interface Opened {
   readonly session: Session;
@@ -36,13 +50,12 @@ export class Sessions {
   private readonly openings = new Set<TopicName[]>();
   private cancels: readonly Cancel[] = [];
 
-  constructor(
-    private readonly dependencies: SessionDependencies,
-    private readonly prepareOpening: PrepareOpening,
-    private readonly ids: IdSource,
-    catalogue: TopicCatalogue,
-  ) {
+  constructor(private readonly dependencies: SessionsDependencies) {
+    const { catalogue, signals, metrics } = dependencies;
     catalogue.onCreated((topic) => this.onTopicCreated(topic));
+    catalogue.onForgotten((topics) => this.onTopicsForgotten(topics));
+    signals.onSignal((identity, by) => this.onSignal(identity, by));
+    metrics.observeInFlight(() => this.inFlight());
   }
 
   start(): void {
@@ -54,6 +67,7 @@ export class Sessions {
         const now = this.dependencies.clock.now();
         for (const session of this.all) session.onTick(now);
       }),
+      this.every(RECORD_SENT_INTERVAL_MS, () => this.recordSent()),
     ];
   }
 
@@ -79,7 +93,7 @@ export class Sessions {
     request: SubscriptionRequest,
     connection: ClientConnection,
   ): TE.TaskEither<SubscribeRefusal, Opened> {
-    const name = this.ids.next();
+    const name = this.dependencies.ids.next();
     const identity: Identity = { principal: principal.id, clientId: clientId ?? (name as ClientId) };
     const isDurable = clientId !== undefined;
     return this.missingNoTopic(async () => {
@@ -90,7 +104,10 @@ export class Sessions {
       const { before, after } = opened.right;
       const session = new Session(this.dependencies, principal, connection, after, isDurable);
       this.all.add(session);
-      if (isDurable) await this.hold(identity, session);
+      if (isDurable) {
+        this.dependencies.signals.send(identity, name);
+        await this.hold(identity, session);
+      }
       return E.right({
         session,
         recovered: request.topics.filter((topic) => before.state.topics.includes(topic)),
@@ -103,7 +120,7 @@ export class Sessions {
     const before = session.state.state;
     return this.missingNoTopic(
       F.pipe(
-        this.prepareOpening(session.principal, before, request, before.session ?? ''),
+        this.dependencies.prepareOpening(session.principal, before, request, before.session ?? ''),
         TE.flatMap((command) => session.change((state) => subscription.decide(state, command))),
         TE.map(() => ({
           session,
@@ -141,9 +158,10 @@ export class Sessions {
     if (held === undefined) return TE.right(undefined);
     const { state } = held.state;
     return F.pipe(
-      this.prepareOpening(principal, state, request, session),
+      this.dependencies.prepareOpening(principal, state, request, session),
       TE.tap(() => this.dependencies.journal.load(identity)),
       TE.flatMapEither((command): E.Either<SubscribeRefusal, unknown> => subscription.decide(state, command)),
+      TE.tapIO(() => () => this.dependencies.metrics.sessionSuperseded()),
       TE.flatMap(() => TE.fromTask(() => this.end(held, 'superseded'))),
     );
   }
@@ -161,7 +179,9 @@ export class Sessions {
       F.pipe(
         TE.Do,
         TE.bindW('before', () => (isDurable ? journal.load(identity) : TE.right(unopened(identity)))),
-        TE.bindW('command', ({ before }) => this.prepareOpening(principal, before.state, request, name)),
+        TE.bindW('command', ({ before }) =>
+          this.dependencies.prepareOpening(principal, before.state, request, name),
+        ),
         TE.bindW('events', ({ before, command }) =>
           TE.fromEither(subscription.decide(before.state, command)),
         ),
@@ -180,7 +200,51 @@ export class Sessions {
     const isNewer = other === undefined || other.state.at.n <= session.state.at.n;
     if (isNewer) this.durable.set(keyOf(identity), session);
     const loser = isNewer ? other : session;
-    if (loser !== undefined) await this.end(loser, 'superseded');
+    if (loser === undefined) return;
+    this.dependencies.metrics.sessionSuperseded();
+    await this.end(loser, 'superseded');
+  }
+
+  /** Another instance, or a request to this one, has written to the journal of a subscription that is held here. */
+  private onSignal(identity: Identity, by: string | undefined): void {
+    const session = this.find(identity);
+    if (session === undefined || session.state.state.session === by) return;
+    void session.refresh().then(() => {
+      if (session.hasEnded) void this.end(session);
+    });
+  }
+
+  private recordSent(): void {
+    const { clock, retention } = this.dependencies;
+    const now = clock.now();
+    for (const session of this.all) {
+      session.recordSent();
+      session.renew(now, silentMsMax(retention));
+    }
+  }
+
+  private onTopicsForgotten(topics: readonly TopicName[]): void {
+    const before = this.goneBefore();
+    for (const session of this.all) session.forget(topics, before);
+  }
+
+  /** A topic that is gone was silent for as long as topics are kept. */
+  private goneBefore(): Instant {
+    const { clock, retention } = this.dependencies;
+    return clock.now() - retention.messagesMs;
+  }
+
+  private inFlight(): InFlight {
+    let messages = 0;
+    let oldest: Offset | undefined;
+    for (const { inFlight } of this.all) {
+      messages += inFlight.messages;
+      if (inFlight.oldest !== undefined && (oldest === undefined || inFlight.oldest < oldest))
+        oldest = inFlight.oldest;
+    }
+    const oldestAgeMs =
+      oldest === undefined ? 0 : Math.max(0, this.dependencies.clock.now() - instantOf(oldest));
+    return { messages, oldestAgeMs };
   }
 
   /** A topic that comes into being while `open` looks for those that match may be in no list that it read. */

@@ -14,9 +14,11 @@ import {
   type SubscriptionRefusal,
 } from '../domain/subscription/subscription.js';
 import { replay } from '../domain/decider.js';
+import type { Milliseconds } from '../domain/time.js';
 import {
   subscriptionStream,
   type EventStore,
+  type RetentionSettings,
   type StoreUnavailable,
   type VersionConflict,
 } from './ports/event-store.js';
@@ -25,7 +27,7 @@ import {
 export interface Folded {
   readonly identity: Identity;
   readonly state: Subscription;
-  /** The last event that `state` contains. Its `n` is the version that the next append expects. */
+  /** The last event that `state` contains: the place at which the next append expects the journal to end. */
   readonly at: Cursor;
   readonly eventsSinceSnapshot: number;
 }
@@ -46,6 +48,10 @@ export interface SubscriptionJournal {
     command: SubscriptionCommand,
   ): TE.TaskEither<StoreUnavailable | VersionConflict | SubscriptionRefusal, Folded>;
 }
+
+/** How long a subscription that is in use may be silent: its journal is then written to, so that it is not forgotten. */
+export const silentMsMax = ({ subscriptionMs }: Pick<RetentionSettings, 'subscriptionMs'>): Milliseconds =>
+  subscriptionMs / 4;
 
 const PAGE = 500;
 /** Below this, folding costs less than the snapshot would. */
@@ -86,10 +92,10 @@ export const fold = (folded: Folded, recorded: readonly Recorded<SubscriptionEve
   };
 };
 
-/** The journal itself is gone: the next append begins it anew, with all that `folded` knows. */
-export const begunAnew = (folded: Folded): Folded => ({
+/** The journal ends at `actual`, before what `folded` knows: the next append adds all of that, as a snapshot. */
+export const begunAnew = (folded: Folded, actual: Cursor): Folded => ({
   ...folded,
-  at: BEGINNING,
+  at: actual,
   eventsSinceSnapshot: EVENTS_BEFORE_SNAPSHOT,
 });
 
@@ -122,7 +128,7 @@ export const makeSubscriptionJournal = (store: EventStore): SubscriptionJournal 
     const isLong = folded.eventsSinceSnapshot + events.length > EVENTS_BEFORE_SNAPSHOT;
     const all = isLong ? [...events, toSnapshot(state)] : events;
     return F.pipe(
-      store.append(stream, all, { expected: folded.at.n }),
+      store.append(stream, all, { expected: folded.at }),
       TE.map((cursors): Folded => ({
         identity: folded.identity,
         state,

@@ -1,14 +1,14 @@
 /**
  * What of a topic a subscription is to be given next: the messages behind its position, or those that are due again,
- * without what has expired and with the gap told where something is missing.
+ * without what has expired and with the gap told where something is missing, and why it is.
  */
 import { function as F, taskEither as TE } from 'fp-ts';
 import { before, type Cursor, type Offset, type Recorded } from '../domain/message/offset.js';
 import { dueAt, type Pending, type TopicPosition } from '../domain/subscription/topic-position.js';
 import type { Instant } from '../domain/time.js';
-import type { MessagePublished } from '../domain/topic/topic-events.js';
+import type { MessagePublished, MessagesLost, TopicEvent } from '../domain/topic/topic-events.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
-import type { Gap } from './ports/client-connection.js';
+import type { Gap, GapReason } from './ports/client-connection.js';
 import { topicStream, type EventStore, type StoreUnavailable } from './ports/event-store.js';
 
 /** One step of a subscription through a topic. */
@@ -20,6 +20,9 @@ export interface Reading {
   readonly next: Cursor;
   /** Due again, but expired or gone: nothing to wait for any more. */
   readonly dropped: readonly Offset[];
+  /** How many messages were left out because their time to live was over. */
+  readonly expired: number;
+  /** What is missing in front of the messages. */
   readonly gap?: Gap;
 }
 
@@ -54,14 +57,22 @@ export const readNext = (
   if (limit <= 0 || head === undefined || head.offset <= position.next.offset) return TE.right(undefined);
   return F.pipe(
     read(store, topic, position.next, limit),
-    TE.map((messages) => toReading(topic, position.next, upToHole(messages), head, now)),
+    TE.flatMap((events) => toReading(store, topic, position.next, events, head, now)),
   );
 };
 
-/** The part of a run that lies close enough together to be read as one page. */
+/**
+ * The part of a run that lies close enough together to be read as one page. A lower `n` behind a higher one was counted
+ * after the topic had lost its end, and says nothing about how far apart they are.
+ */
 const nearby = (due: readonly Pending[]): readonly Pending[] => {
   const first = due[0];
-  return first === undefined ? due : due.filter(({ cursor }) => cursor.n - first.cursor.n < PAGE);
+  if (first === undefined) return due;
+  const end = due.findIndex(({ cursor }, i) => {
+    const previous = due[i - 1];
+    return cursor.n - first.cursor.n >= PAGE || (previous !== undefined && cursor.n <= previous.cursor.n);
+  });
+  return end === -1 ? due : due.slice(0, end);
 };
 
 const readDue = (
@@ -74,35 +85,57 @@ const readDue = (
   const first = due[0];
   const last = due[due.length - 1];
   if (first === undefined || last === undefined) throw new Error('readDue is only called with something due');
-  const wanted = new Set(due.map(({ cursor }) => cursor.offset));
+  const limit = last.cursor.n - first.cursor.n + 1;
   return F.pipe(
-    read(store, topic, before(first.cursor), last.cursor.n - first.cursor.n + 1),
-    TE.map((read) => {
-      const found = page(read.filter(({ offset }) => wanted.has(offset)));
-      const through = found.length === 0 ? last.cursor.offset : (found[found.length - 1]?.offset ?? 0);
+    read(store, topic, before(first.cursor), limit),
+    TE.flatMap((events) => {
+      const { missing, found } = foundOf(lookedAt(due, events, limit), events);
       const messages = unexpired(found, now);
-      const looked = due.filter(({ cursor }) => cursor.offset <= through);
-      const present = new Set(found.map(({ offset }) => offset));
       const given = new Set(messages.map(({ offset }) => offset));
-      const missing = looked.map(({ cursor }) => cursor).filter(({ offset }) => !present.has(offset));
-      return {
+      const reading: Reading = {
         messages,
         attempt: first.attempt,
         next: position.next,
-        dropped: looked.map(({ cursor }) => cursor.offset).filter((offset) => !given.has(offset)),
-        ...gapOf(topic, missing),
+        dropped: [...missing, ...found].map(({ offset }) => offset).filter((offset) => !given.has(offset)),
+        expired: found.length - messages.length,
       };
+      const [from] = missing;
+      const to = missing[missing.length - 1];
+      return from === undefined || to === undefined
+        ? TE.right(reading)
+        : withGap(store, topic, reading, { from: before(from), to }, events);
     }),
   );
 };
 
-/** Trimming takes the oldest first, so what is missing lies together; what is between was settled before. */
-const gapOf = (topic: TopicName, missing: readonly Cursor[]): { readonly gap?: Gap } => {
-  const first = missing[0];
-  const last = missing[missing.length - 1];
-  return first === undefined || last === undefined
-    ? {}
-    : { gap: { topic, from: before(first), to: last, reason: 'trimmed' } };
+/** Of what is due, what the page that was read says anything about: a full one ends where it ends. */
+const lookedAt = (
+  due: readonly Pending[],
+  page: readonly Recorded<TopicEvent>[],
+  limit: number,
+): readonly Cursor[] => {
+  const end = page.length < limit ? Infinity : (page[page.length - 1]?.offset ?? Infinity);
+  return due.map(({ cursor }) => cursor).filter(({ offset }) => offset <= end);
+};
+
+/**
+ * What is missing at the front, and the messages right behind it; the rest comes with the next reading. So a gap never
+ * covers a message that is given.
+ */
+const foundOf = (
+  wanted: readonly Cursor[],
+  events: readonly Recorded<TopicEvent>[],
+): { readonly missing: readonly Cursor[]; readonly found: readonly Recorded<MessagePublished>[] } => {
+  const messages = new Map(events.filter(isMessage).map((message) => [message.offset, message]));
+  const found: Recorded<MessagePublished>[] = [];
+  let front = 0;
+  for (const { offset } of wanted) {
+    const message = messages.get(offset);
+    if (message !== undefined) found.push(message);
+    else if (found.length === 0) front += 1;
+    else break;
+  }
+  return { missing: wanted.slice(0, front), found: page(found) };
 };
 
 const read = (
@@ -110,40 +143,158 @@ const read = (
   topic: TopicName,
   after: Cursor,
   limit: number,
-): TE.TaskEither<StoreUnavailable, readonly Recorded<MessagePublished>[]> => {
+): TE.TaskEither<StoreUnavailable, readonly Recorded<TopicEvent>[]> => {
   const inMemory = store.peek(topicStream(topic), after, limit);
   return inMemory === undefined ? store.read(topicStream(topic), after.offset, limit) : TE.right(inMemory);
 };
 
-/** What lies behind a hole comes with the next reading, which tells the gap. */
-const upToHole = (found: readonly Recorded<MessagePublished>[]): readonly Recorded<MessagePublished>[] => {
-  const first = found[0];
-  const hole = first === undefined ? -1 : found.findIndex(({ n }, i) => n !== first.n + i);
-  return hole === -1 ? found : found.slice(0, hole);
-};
+type Range = Pick<Gap, 'from' | 'to'>;
 
 const toReading = (
+  store: EventStore,
   topic: TopicName,
   from: Cursor,
-  read: readonly Recorded<MessagePublished>[],
+  events: readonly Recorded<TopicEvent>[],
   head: Cursor,
   now: Instant,
-): Reading => {
-  const found = page(read);
-  const first = found[0];
-  const last = found[found.length - 1];
-  // Nothing is left of what `head` promised: everything up to it is gone.
-  const next = last === undefined ? head : { offset: last.offset, n: last.n };
-  const to = first === undefined ? head : before(first);
-  const isGap = first === undefined || first.n !== from.n + 1;
-  return {
-    messages: unexpired(found, now),
+): TE.TaskEither<StoreUnavailable, Reading> => {
+  const toldFirst = lossesFrom(events, 0);
+  const run = runFrom(events, toldFirst.length);
+  const found = page(run);
+  const messages = unexpired(found, now);
+  const [first] = found;
+  const last = found[found.length - 1] ?? toldFirst[toldFirst.length - 1];
+  const reading: Reading = {
+    messages,
     attempt: 1,
-    next,
+    // Nothing is left of what `head` promised: everything up to it is gone.
+    next: last === undefined ? head : toCursor(last),
     dropped: [],
-    ...(isGap ? { gap: { topic, from, to, reason: 'trimmed' } } : {}),
+    expired: found.length - messages.length,
   };
+  if (last === undefined) return withGap(store, topic, reading, { from, to: head }, events);
+  if (toldFirst.length > 0 || first === undefined) {
+    const missed = toldFirst.filter(({ event }) => event.between?.to.offset !== from.offset);
+    return TE.right(told(topic, reading, from, missed));
+  }
+  if (first.n === from.n + 1) return TE.right(reading);
+  // The topic was counted on from a lower number. The loss may be told right behind the messages that came after it.
+  const toldBehind = first.n <= from.n && found.length === run.length ? lossesFrom(events, run.length) : [];
+  const lastTold = toldBehind[toldBehind.length - 1];
+  if (lastTold !== undefined) {
+    // Who stood where the loss ends has missed nothing of it.
+    const missed = toldBehind.filter(
+      ({ event, offset }) => (event.between?.to.offset ?? offset) > from.offset,
+    );
+    return TE.right(told(topic, { ...reading, next: toCursor(lastTold) }, from, missed));
+  }
+  const to = { offset: before(first).offset, n: Math.max(from.n, first.n - 1) };
+  return withGap(store, topic, reading, { from, to }, events);
 };
+
+/** The losses that are told one after the other from `start` on. */
+const lossesFrom = (
+  events: readonly Recorded<TopicEvent>[],
+  start: number,
+): readonly Recorded<MessagesLost>[] => {
+  const losses: Recorded<MessagesLost>[] = [];
+  for (let i = start; i < events.length; i++) {
+    const event = events[i];
+    if (event === undefined || !isLoss(event)) break;
+    losses.push(event);
+  }
+  return losses;
+};
+
+/** The messages from `start` on; what lies behind a hole or a loss comes with the next reading, which tells the gap. */
+const runFrom = (
+  events: readonly Recorded<TopicEvent>[],
+  start: number,
+): readonly Recorded<MessagePublished>[] => {
+  const run: Recorded<MessagePublished>[] = [];
+  const n = events[start - 1]?.n ?? (events[0]?.n ?? 0) - 1;
+  for (let i = start; i < events.length; i++) {
+    const event = events[i];
+    if (event === undefined || !isMessage(event) || event.n !== n + 1 + run.length) break;
+    run.push(event);
+  }
+  return run;
+};
+
+/**
+ * With the gap that the losses make for who stands at `from`. Where others had appended behind a loss before it was
+ * told, who comes to it from there cannot have noticed it.
+ */
+const told = (
+  topic: TopicName,
+  reading: Reading,
+  from: Cursor,
+  losses: readonly Recorded<MessagesLost>[],
+): Reading => {
+  const ranges = losses.map((loss): Range => {
+    const { between } = loss.event;
+    if (between === undefined) return { from, to: toCursor(loss) };
+    const isInside = from.offset > between.from.offset && from.offset < between.to.offset;
+    return isInside ? { from, to: between.to } : between;
+  });
+  const first = ranges[0];
+  const last = ranges[ranges.length - 1];
+  const reason = losses[losses.length - 1]?.event.reason;
+  return first === undefined || last === undefined || reason === undefined
+    ? reading
+    : { ...reading, gap: { topic, from: first.from, to: last.to, reason } };
+};
+
+/** With a gap whose reason the topic does not tell of itself; that is rare enough to ask for its ends. */
+const withGap = (
+  store: EventStore,
+  topic: TopicName,
+  reading: Reading,
+  range: Range,
+  events: readonly Recorded<TopicEvent>[],
+): TE.TaskEither<StoreUnavailable, Reading> => {
+  const reason = toldReason(range, events);
+  return F.pipe(
+    reason === undefined ? foundReason(store, topic, range, events) : TE.right(reason),
+    TE.map((found) => ({ ...reading, gap: { topic, ...range, reason: found } })),
+  );
+};
+
+/** The reason that a loss in the page gives. */
+const toldReason = ({ to }: Range, events: readonly Recorded<TopicEvent>[]): GapReason | undefined => {
+  const next = events.find(({ offset }) => offset >= to.offset);
+  if (next !== undefined && isLoss(next)) return next.event.reason;
+  return events
+    .filter(isLoss)
+    .find(({ event: { between } }) => between !== undefined && to.offset <= between.to.offset)?.event.reason;
+};
+
+/** The reason that shows in where the topic begins and ends. */
+const foundReason = (
+  store: EventStore,
+  topic: TopicName,
+  { from, to }: Range,
+  events: readonly Recorded<TopicEvent>[],
+): TE.TaskEither<StoreUnavailable, GapReason> =>
+  F.pipe(
+    store.bounds(topicStream(topic)),
+    TE.map(({ first, last }) => {
+      const next = events.find(({ offset }) => offset > to.offset);
+      // It ends before what is missing, or has given the same number a second time: it has lost its end, or all of it.
+      if (last.offset < to.offset || (next !== undefined && next.n <= to.n)) {
+        return last.n === 0 || first.offset >= from.offset ? 'stream_reset' : 'storage_rollback';
+      }
+      return to.offset <= first.offset ? 'retention' : 'removed';
+    }),
+  );
+
+const toCursor = ({ offset, n }: Cursor): Cursor => ({ offset, n });
+
+const isMessage = (recorded: Recorded<TopicEvent>): recorded is Recorded<MessagePublished> =>
+  recorded.event.type === 'MessagePublished';
+
+const isLoss = (recorded: Recorded<TopicEvent>): recorded is Recorded<MessagesLost> =>
+  recorded.event.type === 'MessagesLost';
 
 /** The front of what was read, as much of it as may be given at once; at least one message. */
 const page = (read: readonly Recorded<MessagePublished>[]): readonly Recorded<MessagePublished>[] => {

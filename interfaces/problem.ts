@@ -5,7 +5,7 @@
  */
 import { assertNever } from '../domain/assert-never.js';
 import type { StoreUnavailable } from '../application/ports/event-store.js';
-import type { Refusal } from '../application/refusals.js';
+import type { Forbidden, Refusal } from '../application/refusals.js';
 
 /** Each code's HTTP status, and whether the same request may succeed later. */
 export const CODES = {
@@ -22,11 +22,17 @@ export const CODES = {
     title: 'The subscription has another delivery guarantee',
   },
   subscription_contended: { status: 409, temporary: true, title: 'Others use the same subscription at once' },
+  durability_unavailable: { status: 409, temporary: false, title: 'The storage cannot sync to disk' },
   payload_too_large: { status: 413, temporary: false, title: 'The message is too large' },
   unsupported_media_type: {
     status: 415,
     temporary: false,
     title: 'The body must be uncompressed application/json',
+  },
+  idempotency_key_reused: {
+    status: 422,
+    temporary: false,
+    title: 'The idempotency key belongs to another message',
   },
   not_subscribed: { status: 409, temporary: false, title: 'The connection has no subscription yet' },
   client_id_mismatch: { status: 409, temporary: false, title: 'The connection has another client_id' },
@@ -35,6 +41,7 @@ export const CODES = {
     temporary: false,
     title: 'Some ids were never delivered to this subscription',
   },
+  upgrade_required: { status: 426, temporary: false, title: 'This address speaks WebSocket only' },
   too_many_requests: { status: 429, temporary: true, title: 'Too many requests are under way' },
   internal_error: { status: 500, temporary: true, title: 'The proxy has made a mistake' },
   too_many_connections: {
@@ -70,7 +77,7 @@ export const toProblem = (refusal: Refusal): Problem => {
     case 'Forbidden':
       return {
         code: 'forbidden',
-        detail: `The token does not allow to ${refusal.action} to ${refusal.topic}.`,
+        detail: `The token does not allow to ${ACTIONS[refusal.action]} ${refusal.topic}.`,
       };
     case 'PayloadTooLarge':
       return {
@@ -80,6 +87,11 @@ export const toProblem = (refusal: Refusal): Problem => {
       };
     case 'InvalidPublication':
       return invalidRequest(refusal.field, refusal.why);
+    case 'IdempotencyKeyReused':
+      return {
+        code: 'idempotency_key_reused',
+        detail: 'Another message was published with this idempotency key not long ago.',
+      };
     case 'GuaranteeMismatch':
       return {
         code: 'guarantee_mismatch',
@@ -92,6 +104,12 @@ export const toProblem = (refusal: Refusal): Problem => {
       return invalidRequest('topics', `${refusal.topic} is not a topic of this subscription`);
     case 'InFlightExceeded':
       return invalidRequest('max_in_flight', `must not be more than ${refusal.maxInFlight}`);
+    case 'NotDispatchable':
+      // No client asks for a dispatch; whoever sees this has met a mistake of the proxy.
+      return {
+        code: 'internal_error',
+        detail: `What was to be delivered next of ${refusal.topic} may not be delivered.`,
+      };
     case 'VersionConflict':
       return {
         code: 'subscription_contended',
@@ -104,8 +122,26 @@ export const toProblem = (refusal: Refusal): Problem => {
   }
 };
 
-const ofStore = ({ reason, outcome }: StoreUnavailable): Problem => ({
-  code: reason === 'full' ? 'storage_full' : 'storage_unavailable',
-  detail: `The storage could not take the request (${reason}).`,
-  outcome,
-});
+const ACTIONS = {
+  publish: 'publish to',
+  subscribe: 'subscribe to',
+  manage: 'manage',
+} as const satisfies Readonly<Record<Forbidden['action'], string>>;
+
+const ofStore = ({ reason, outcome }: StoreUnavailable): Problem => {
+  switch (reason) {
+    case 'full':
+      return { code: 'storage_full', detail: couldNot(reason), outcome };
+    case 'not_durable':
+      return {
+        code: 'durability_unavailable',
+        detail: 'The storage keeps no log that it could sync; publish with durability "stored".',
+        outcome,
+      };
+    default:
+      return { code: 'storage_unavailable', detail: couldNot(reason), outcome };
+  }
+};
+
+const couldNot = (reason: StoreUnavailable['reason']): string =>
+  `The storage could not take the request (${reason}).`;

@@ -26,7 +26,11 @@ export interface Gap {
   readonly reason: GapReason;
 }
 
-export type GapReason = 'trimmed';
+/**
+ * `retention`: trimmed by age or count. `removed`: taken out by somebody. `storage_rollback`: the storage lost its end.
+ * `stream_reset`: the topic was deleted. `slow_consumer`: at-most-once, and the client did not keep up.
+ */
+export type GapReason = 'retention' | 'removed' | 'storage_rollback' | 'stream_reset' | 'slow_consumer';
 
 /** `full`: written, but stop until `onWritable` is called. `closed`: not written. */
 export type Written = 'sent' | 'full' | 'closed';

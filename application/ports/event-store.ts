@@ -2,8 +2,10 @@
  * EventStore: the memory of the service. Topics and subscriptions are streams of events.
  * Promises: the events of one append are stored together, in order, or not at all; the store assigns offsets, which
  *   only grow, and `n`, which counts every event ever appended; with `expected` an append succeeds only while the
- *   stream's last `n` is that number; the first append to a topic also records `TopicCreated` in the catalogue;
- *   `append` resolves when the events are stored (Valkey: written; fsync within a second).
+ *   stream ends at exactly that place; the first append to a topic also records `TopicCreated` in the catalogue;
+ *   `append` resolves when the events are stored (Valkey: written; fsync within a second, or before the answer where
+ *   `durability` is `fsync`). Where the storage has lost the end of a topic, or all of it, and anybody still knows of
+ *   it, the store records `MessagesLost` in its place: neither offsets nor `n` are given twice.
  * Does not promise: order between streams, that a trimmed event can be read again, or that a stream which has
  *   been silent for its retention still exists (it then starts again at n = 1, with higher offsets).
  * Contract: tests/contracts/event-store.contract.ts. Every adapter runs it.
@@ -37,20 +39,60 @@ export interface StoreUnavailable {
   readonly _tag: 'StoreUnavailable';
   readonly outcome: 'not_stored' | 'unknown';
   readonly reason:
-    'disconnected' | 'timeout' | 'loading' | 'full' | 'read_only' | 'write_error' | 'overloaded' | 'failed';
+    | 'disconnected'
+    | 'timeout'
+    | 'loading'
+    | 'full'
+    | 'read_only'
+    | 'write_error'
+    | 'overloaded'
+    /** `fsync` was asked for and the store has no log to sync. */
+    | 'not_durable'
+    | 'failed';
   readonly cause: unknown;
 }
 
-/** The stream's last `n` was not the expected one: somebody else has appended. */
+/** The stream did not end at the expected place: somebody else has appended, or its end was lost. */
 export interface VersionConflict {
   readonly _tag: 'VersionConflict';
-  readonly actual: number;
+  /** Where it ends; `BEGINNING` where it does not exist. */
+  readonly actual: Cursor;
 }
 
+/** What must have happened before an append is answered: written by the store, or written and synced to its disk. */
+export type Durability = 'stored' | 'fsync';
+
 export interface AppendOptions {
-  /** The stream's last `n`, for an append that must come right after what the caller has seen. Absent: append anyway. */
-  readonly expected?: number;
+  /**
+   * The stream's end, for an append that must come right after what the caller has seen. Both parts count: a stream
+   * that lost its end and grew to the same length again has another offset there. Absent: append anyway.
+   */
+  readonly expected?: Cursor;
+  /** Default: stored. */
+  readonly durability?: Durability;
 }
+
+/** Makes an append happen once, however often it is asked for. */
+export interface Once {
+  /** At most 512 characters; what it is unique among is the caller's to say. */
+  readonly key: string;
+  /** The same for the same request: another one under the same key is refused. */
+  readonly fingerprint: string;
+  /** How long the key is remembered. */
+  readonly windowMs: Milliseconds;
+}
+
+export interface OnceItem<Event> {
+  readonly event: Event;
+  /** Absent: stored as `append` would. */
+  readonly once?: Once;
+}
+
+/** What became of one item: stored now, stored before under this key, or refused because the key was another's. */
+export type OnceOutcome =
+  | { readonly _tag: 'Stored'; readonly at: Cursor }
+  | { readonly _tag: 'Duplicate'; readonly at: Cursor }
+  | { readonly _tag: 'KeyReused' };
 
 /** Where a stream stands: `first` is the place before its oldest readable event, `last` that of its newest. */
 export interface Bounds {
@@ -65,6 +107,16 @@ export interface EventStore {
     events: readonly Event[],
     options?: AppendOptions,
   ): TE.TaskEither<StoreUnavailable | VersionConflict, readonly Cursor[]>;
+
+  /**
+   * Stores those of `items` (at least one) whose keys are new, in one piece with remembering the keys; answers for each.
+   * Two items with the same key in one call count like two calls.
+   */
+  appendOnce<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    items: readonly OnceItem<Event>[],
+    options?: Pick<AppendOptions, 'durability'>,
+  ): TE.TaskEither<StoreUnavailable, readonly OnceOutcome[]>;
 
   /** Up to `limit` events above `after`, in order; none where there are none. */
   read<Event extends StoredEvent>(
@@ -88,6 +140,9 @@ export interface EventStore {
 
   /** Forgets every event below `below`. */
   trim(stream: Stream, below: Offset): TE.TaskEither<StoreUnavailable, void>;
+
+  /** Forgets the events at these offsets; their `n` stays unused. Answers how many there were. */
+  remove(stream: Stream, offsets: readonly Offset[]): TE.TaskEither<StoreUnavailable, number>;
 }
 
 /** How long streams live without being written to, and how much of a topic is kept. */

@@ -16,6 +16,8 @@ export interface SubscriptionSettings {
   readonly maxInFlight: number;
   /** After how many deliveries a message is given up; 0: never. */
   readonly maxDeliveries: number;
+  /** How long a message waits before it is delivered again, by the number of deliveries so far; the last one repeats. */
+  readonly backoffMs: readonly Milliseconds[];
 }
 
 /** Where a topic begins for a subscription. */
@@ -74,11 +76,37 @@ export interface MessagesRejected {
   readonly notBefore: Instant;
 }
 
-/** The acknowledgement deadline of these passed: to be sent again. */
+/** The client is still working on these: their acknowledgement is due at `deadline`. */
+export interface DeadlineExtended {
+  readonly type: 'DeadlineExtended';
+  readonly topic: TopicName;
+  readonly offsets: readonly Offset[];
+  readonly deadline: Instant;
+}
+
+/** The acknowledgement deadline of these passed: to be sent again, not before `notBefore`. */
 export interface DeliveryExpired {
   readonly type: 'DeliveryExpired';
   readonly topic: TopicName;
   readonly offsets: readonly Offset[];
+  readonly notBefore: Instant;
+}
+
+/** Given up, and published to the dead-letter topic before this was recorded: settled. */
+export interface MessagesDeadLettered {
+  readonly type: 'MessagesDeadLettered';
+  readonly topic: TopicName;
+  readonly offsets: readonly Offset[];
+  readonly reason: DeadLetterReason;
+}
+
+/** `max_deliveries`: delivered that often and never acknowledged. `terminated`: the client has given it up. */
+export type DeadLetterReason = 'max_deliveries' | 'terminated';
+
+/** These topics are gone, and so are the positions in them; a pattern may find them again when they come back. */
+export interface TopicsForgotten {
+  readonly type: 'TopicsForgotten';
+  readonly topics: readonly TopicName[];
 }
 
 /** Everything up to `next` was looked at and nothing of it is to be delivered: its time was over, or it is gone. */
@@ -126,7 +154,10 @@ export type SubscriptionEvent =
   | MessagesDispatched
   | MessagesAcknowledged
   | MessagesRejected
+  | DeadlineExtended
   | DeliveryExpired
+  | MessagesDeadLettered
+  | TopicsForgotten
   | MessagesSkipped
   | PositionCommitted
   | SubscriptionSnapshotted;

@@ -8,11 +8,13 @@ import { assertNever } from '../assert-never.js';
 import type { Decider } from '../decider.js';
 import type { Guarantee } from '../delivery/guarantee.js';
 import { policyOf } from '../delivery/delivery-policy.js';
-import type { Cursor, Offset } from '../message/offset.js';
-import type { Instant } from '../time.js';
+import { redeliveryDelayMs } from '../delivery/redelivery-delay.js';
+import { instantOf, type Cursor, type Offset } from '../message/offset.js';
+import type { Instant, Milliseconds } from '../time.js';
 import type { TopicName } from '../topic/topic-name.js';
 import { isTopicName, matches, type TopicPattern } from '../topic/topic-pattern.js';
 import type {
+  DeadLetterReason,
   SubscriptionEvent,
   SubscriptionSettings,
   SubscriptionSnapshotted,
@@ -20,8 +22,12 @@ import type {
 } from './subscription-events.js';
 import {
   advanced,
+  areDue,
+  areNew,
   countOf,
+  deliveredOf,
   expiredAt,
+  extended,
   positionAt,
   returned,
   settled,
@@ -42,6 +48,8 @@ export interface OpenSubscription {
   readonly topics: readonly TopicPattern[];
   /** Where the topics that exist begin, for those that the subscription does not follow yet. */
   readonly starts: readonly TopicStart[];
+  /** Topics that patterns had matched and that do not exist any more. */
+  readonly gone: ForgetTopics;
   readonly topicsMax: number;
   /** Whoever takes the subscription over: a connection's own name, or `POLLS`. */
   readonly session: string;
@@ -58,7 +66,10 @@ export interface RemoveTopics {
   readonly topics: readonly TopicPattern[];
 }
 
-/** Gives `cursors` to the client; of everything else up to `next` nothing is to be delivered. */
+/**
+ * Gives `cursors` to the client; of everything else up to `next` nothing is to be delivered. As attempt 1, all of them
+ * are new; as a later one, all of them are due again as that attempt.
+ */
 export interface DispatchMessages {
   readonly type: 'Dispatch';
   readonly topic: TopicName;
@@ -74,18 +85,47 @@ export interface AcknowledgeMessages {
   readonly offsets: readonly Offset[];
 }
 
-/** Gives messages back, to be dispatched again at or after `notBefore`. */
+/** Gives messages back, to be dispatched again after `delayMs`, or after the backoff where there is none. */
 export interface RejectMessages {
   readonly type: 'Reject';
   readonly topic: TopicName;
   readonly offsets: readonly Offset[];
-  readonly notBefore: Instant;
+  readonly delayMs: Milliseconds | undefined;
+  readonly now: Instant;
+  /** From 0 up to 1, anew for each command. */
+  readonly jitter: number;
 }
 
-/** Time has passed: what was not acknowledged by its deadline is due again. */
+/** The client is still working on them: the acknowledgement timeout starts anew. */
+export interface ExtendDeadline {
+  readonly type: 'Extend';
+  readonly topic: TopicName;
+  readonly offsets: readonly Offset[];
+  readonly now: Instant;
+}
+
+/** Time has passed: what was not acknowledged by its deadline is due again, after the backoff. */
 export interface ExpireDeliveries {
   readonly type: 'Expire';
   readonly now: Instant;
+  /** From 0 up to 1, anew for each command. */
+  readonly jitter: number;
+}
+
+/** These were published to the dead-letter topic, or there is none. */
+export interface DeadLetterMessages {
+  readonly type: 'DeadLetter';
+  readonly topic: TopicName;
+  readonly offsets: readonly Offset[];
+  readonly reason: DeadLetterReason;
+}
+
+/** These topics are gone. */
+export interface ForgetTopics {
+  readonly type: 'Forget';
+  readonly topics: readonly TopicName[];
+  /** When the last message of a topic that is gone was published at the latest. */
+  readonly before: Instant;
 }
 
 /** A live connection records where it stands. */
@@ -103,7 +143,10 @@ export type SubscriptionCommand =
   | DispatchMessages
   | AcknowledgeMessages
   | RejectMessages
+  | ExtendDeadline
   | ExpireDeliveries
+  | DeadLetterMessages
+  | ForgetTopics
   | CommitPosition;
 
 // State
@@ -148,12 +191,19 @@ export interface InFlightExceeded {
   readonly maxInFlight: number;
 }
 
-export type SubscriptionRefusal = GuaranteeMismatch | TooManyTopics | TopicNotFollowed | InFlightExceeded;
+/** Some of these messages may not be given now: settled, with the client, not due yet, or not in order. */
+export interface NotDispatchable {
+  readonly _tag: 'NotDispatchable';
+  readonly topic: TopicName;
+}
+
+export type SubscriptionRefusal =
+  GuaranteeMismatch | TooManyTopics | TopicNotFollowed | InFlightExceeded | NotDispatchable;
 
 const initialState: Subscription = {
   isOpen: false,
   guarantee: 'at_least_once',
-  settings: { ackTimeoutMs: 0, maxInFlight: 0, maxDeliveries: 0 },
+  settings: { ackTimeoutMs: 0, maxInFlight: 0, maxDeliveries: 0, backoffMs: [] },
   session: undefined,
   topics: [],
   positions: new Map(),
@@ -185,14 +235,25 @@ const decide = (subscription: Subscription, command: SubscriptionCommand): Decis
         offsets,
       }));
     case 'Reject':
+      return reject(subscription, command);
+    case 'Extend':
       return onKnown(subscription, command, (topic, offsets) => ({
-        type: 'MessagesRejected',
+        type: 'DeadlineExtended',
         topic,
         offsets,
-        notBefore: command.notBefore,
+        deadline: command.now + subscription.settings.ackTimeoutMs,
       }));
     case 'Expire':
-      return E.right(expire(subscription, command.now));
+      return E.right(expire(subscription, command));
+    case 'DeadLetter':
+      return onKnown(subscription, command, (topic, offsets) => ({
+        type: 'MessagesDeadLettered',
+        topic,
+        offsets,
+        reason: command.reason,
+      }));
+    case 'Forget':
+      return E.right(forget(subscription, command));
     case 'Commit':
       return subscription.positions.has(command.topic)
         ? E.right([
@@ -243,8 +304,19 @@ const evolve = (subscription: Subscription, event: SubscriptionEvent): Subscript
       return move(subscription, event.topic, (position) =>
         returned(position, event.offsets, event.notBefore),
       );
+    case 'DeadlineExtended':
+      return move(subscription, event.topic, (position) => extended(position, event.offsets, event.deadline));
     case 'DeliveryExpired':
-      return move(subscription, event.topic, (position) => returned(position, event.offsets, 0));
+      return move(subscription, event.topic, (position) =>
+        returned(position, event.offsets, event.notBefore),
+      );
+    case 'MessagesDeadLettered':
+      return move(subscription, event.topic, (position) => settled(position, event.offsets));
+    case 'TopicsForgotten': {
+      const positions = new Map(subscription.positions);
+      for (const topic of event.topics) positions.delete(topic);
+      return { ...subscription, positions };
+    }
     case 'MessagesSkipped':
       return move(subscription, event.topic, (position) => advanced(position, event.next));
     case 'PositionCommitted':
@@ -317,16 +389,22 @@ const open = (subscription: Subscription, command: OpenSubscription): Decision =
     return E.left({ _tag: 'TooManyTopics', topicsMax: command.topicsMax });
   }
   const starts = command.starts.filter(({ topic }) => !subscription.positions.has(topic));
+  const gone = forget(subscription, command.gone);
   const isAsItWas = subscription.isOpen && equalSettings(subscription.settings, settings);
   return E.right([
     ...(isAsItWas ? [] : [{ type: 'SubscriptionOpened', guarantee, settings } as const]),
+    ...gone,
     ...topicsAdded(topics, starts),
     ...(session === subscription.session ? [] : [{ type: 'SessionStarted', session } as const]),
   ]);
 };
 
 const equalSettings = (a: SubscriptionSettings, b: SubscriptionSettings): boolean =>
-  a.ackTimeoutMs === b.ackTimeoutMs && a.maxInFlight === b.maxInFlight && a.maxDeliveries === b.maxDeliveries;
+  a.ackTimeoutMs === b.ackTimeoutMs &&
+  a.maxInFlight === b.maxInFlight &&
+  a.maxDeliveries === b.maxDeliveries &&
+  a.backoffMs.length === b.backoffMs.length &&
+  a.backoffMs.every((backoffMs, i) => backoffMs === b.backoffMs[i]);
 
 const topicsAdded = (
   topics: readonly TopicPattern[],
@@ -342,9 +420,13 @@ const dispatch = (subscription: Subscription, command: DispatchMessages): Decisi
   if (cursors.length === 0) {
     return E.right(next.offset > position.next.offset ? [{ type: 'MessagesSkipped', topic, next }] : []);
   }
+  const isFirst = attempt === 1;
+  if (!(isFirst ? areNew(position, next, cursors) : areDue(position, cursors, attempt, now))) {
+    return E.left({ _tag: 'NotDispatchable', topic });
+  }
   // What is due again is counted as unacknowledged already.
-  const added = attempt > 1 ? 0 : cursors.length;
-  if (added > credit(subscription)) return E.left({ _tag: 'InFlightExceeded', maxInFlight });
+  if (isFirst && cursors.length > credit(subscription))
+    return E.left({ _tag: 'InFlightExceeded', maxInFlight });
   return E.right([
     { type: 'MessagesDispatched', topic, next, cursors, attempt, deadline: now + ackTimeoutMs },
   ]);
@@ -362,11 +444,63 @@ const onKnown = (
   return E.right(known.length === 0 ? [] : [event(topic, known)]);
 };
 
-const expire = (subscription: Subscription, now: Instant): readonly SubscriptionEvent[] =>
-  [...subscription.positions].flatMap(([topic, position]) => {
-    const offsets = expiredAt(position, now);
-    return offsets.length === 0 ? [] : [{ type: 'DeliveryExpired', topic, offsets } as const];
-  });
+/** One event for each number of deliveries, since the backoff depends on it. */
+const reject = (subscription: Subscription, command: RejectMessages): Decision => {
+  const { topic, offsets, delayMs, now, jitter } = command;
+  const position = subscription.positions.get(topic);
+  if (position === undefined) return E.left({ _tag: 'TopicNotFollowed', topic });
+  const { backoffMs } = subscription.settings;
+  return E.right(
+    deliveredOf(position, offsets).map((delivered) => ({
+      type: 'MessagesRejected',
+      topic,
+      offsets: delivered.offsets,
+      notBefore: now + (delayMs ?? redeliveryDelayMs(backoffMs, delivered.attempt, jitter)),
+    })),
+  );
+};
+
+const expire = (
+  subscription: Subscription,
+  { now, jitter }: ExpireDeliveries,
+): readonly SubscriptionEvent[] =>
+  [...subscription.positions].flatMap(([topic, position]) =>
+    expiredAt(position, now).map(
+      ({ attempt, offsets }) =>
+        ({
+          type: 'DeliveryExpired',
+          topic,
+          offsets,
+          notBefore: now + redeliveryDelayMs(subscription.settings.backoffMs, attempt, jitter),
+        }) as const,
+    ),
+  );
+
+const forget = (
+  subscription: Subscription,
+  { topics, before }: ForgetTopics,
+): readonly SubscriptionEvent[] => {
+  const forgotten = topics.filter((topic) => isForgettable(subscription, topic, before));
+  return forgotten.length === 0 ? [] : [{ type: 'TopicsForgotten', topics: forgotten }];
+};
+
+/**
+ * A topic that was named stays: the client knows of it. What is unacknowledged is told as lost first. A position that
+ * is younger than that stands in a topic that has come back, and whoever says that it is gone has not heard of it yet.
+ */
+const isForgettable = (subscription: Subscription, topic: TopicName, before: Instant): boolean => {
+  const position = subscription.positions.get(topic);
+  return (
+    position !== undefined &&
+    !namedTopics(subscription.topics).includes(topic) &&
+    unacknowledged(position) === 0 &&
+    instantOf(position.next.offset) < before
+  );
+};
+
+/** Was a message that is to be delivered as this attempt delivered as often as it may be? */
+export const isExhausted = ({ maxDeliveries }: SubscriptionSettings, attempt: number): boolean =>
+  maxDeliveries > 0 && attempt > maxDeliveries;
 
 const move = (
   subscription: Subscription,

@@ -136,11 +136,77 @@ export const returned = (
   return { next: position.next, inFlight, inFlightCount: countOf(inFlight), due };
 };
 
+/** `offsets` are in flight until `deadline`, also those that were due again and not dispatched yet. */
+export const extended = (
+  position: TopicPosition,
+  offsets: readonly Offset[],
+  deadline: Instant,
+): TopicPosition => {
+  const wanted = new Set(offsets);
+  const inFlight: InFlightBatch[] = [];
+  for (const batch of position.inFlight) {
+    const cursors = batch.cursors.filter(({ offset }) => wanted.has(offset));
+    if (cursors.length === 0) {
+      inFlight.push(batch);
+      continue;
+    }
+    const others = batch.cursors.filter(({ offset }) => !wanted.has(offset));
+    if (others.length > 0) inFlight.push({ ...batch, cursors: others });
+    inFlight.push({ ...batch, cursors, deadline });
+  }
+  for (const { cursor, attempt } of position.due) {
+    if (wanted.has(cursor.offset)) inFlight.push({ cursors: [cursor], attempt: attempt - 1, deadline });
+  }
+  return {
+    next: position.next,
+    inFlight,
+    inFlightCount: countOf(inFlight),
+    due: withoutPending(position.due, wanted),
+  };
+};
+
+/** Offsets that were delivered equally often, so that they wait equally long for their next delivery. */
+export interface Delivered {
+  readonly attempt: number;
+  readonly offsets: readonly Offset[];
+}
+
 /** Everything in flight whose deadline has passed. */
-export const expiredAt = (position: TopicPosition, now: Instant): readonly Offset[] =>
-  position.inFlight
-    .filter((batch) => batch.deadline <= now)
-    .flatMap((batch) => batch.cursors.map((c) => c.offset));
+export const expiredAt = (position: TopicPosition, now: Instant): readonly Delivered[] =>
+  byAttempt(position.inFlight.filter((batch) => batch.deadline <= now));
+
+/** Is there anything in flight whose deadline has passed? */
+export const hasExpired = (position: TopicPosition, now: Instant): boolean =>
+  position.inFlight.some((batch) => batch.deadline <= now);
+
+/** Those of `offsets` that wait for an answer: in flight, or due again after that many deliveries. */
+export const deliveredOf = (position: TopicPosition, offsets: readonly Offset[]): readonly Delivered[] => {
+  const wanted = new Set(offsets);
+  const due = position.due.map(({ cursor, attempt }) => ({ cursors: [cursor], attempt: attempt - 1 }));
+  return byAttempt(
+    [...position.inFlight, ...due].map(({ cursors, attempt }) => ({
+      attempt,
+      cursors: cursors.filter(({ offset }) => wanted.has(offset)),
+    })),
+  );
+};
+
+const byAttempt = (batches: readonly Pick<InFlightBatch, 'cursors' | 'attempt'>[]): readonly Delivered[] => {
+  const groups = new Map<number, Offset[]>();
+  for (const { cursors, attempt } of batches) {
+    const group = groups.get(attempt) ?? [];
+    for (const { offset } of cursors) group.push(offset);
+    if (group.length > 0) groups.set(attempt, group);
+  }
+  return [...groups].map(([attempt, offsets]) => ({ attempt, offsets }));
+};
+
+/** Everything that waits for an answer, up to and including `offset`. */
+export const unacknowledgedUpTo = (position: TopicPosition, offset: Offset): readonly Offset[] =>
+  [
+    ...position.inFlight.flatMap(({ cursors }) => cursors.map((cursor) => cursor.offset)),
+    ...position.due.map(({ cursor }) => cursor.offset),
+  ].filter((each) => each <= offset);
 
 /** When the next deadline or delay ends; undefined where nothing waits. */
 export const nextWake = (position: TopicPosition): Instant | undefined => {
@@ -160,6 +226,33 @@ export const dueAt = (position: TopicPosition, now: Instant, limit: number): rea
     run.push(pending);
   }
   return run;
+};
+
+/** Are all of `cursors` new here, in order, and none of them above `next`? */
+export const areNew = (position: TopicPosition, next: Cursor, cursors: readonly Cursor[]): boolean => {
+  let last = position.next.offset;
+  for (const { offset } of cursors) {
+    if (offset <= last) return false;
+    last = offset;
+  }
+  return last <= next.offset;
+};
+
+/** Are all of `cursors` due at `now`, as this attempt, and in order? One walk along both, since both ascend. */
+export const areDue = (
+  { due }: TopicPosition,
+  cursors: readonly Cursor[],
+  attempt: number,
+  now: Instant,
+): boolean => {
+  let at = 0;
+  for (const { offset } of cursors) {
+    let pending = due[at++];
+    while (pending !== undefined && pending.cursor.offset < offset) pending = due[at++];
+    if (pending?.cursor.offset !== offset || pending.attempt !== attempt || pending.notBefore > now)
+      return false;
+  }
+  return true;
 };
 
 /** What a successor must know: everything that was sent and not settled, to be sent again as its next attempt. */

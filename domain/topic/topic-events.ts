@@ -1,3 +1,4 @@
+import type { Cursor } from '../message/offset.js';
 import type { Instant } from '../time.js';
 import type { TopicName } from './topic-name.js';
 
@@ -12,7 +13,18 @@ export interface MessagePublished {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-export type TopicEvent = MessagePublished;
+/**
+ * The storage has lost what came after the event before this one, up to and including this place: its log lost its end
+ * (`storage_rollback`), or the whole stream was deleted (`stream_reset`). Recorded by the store when it finds out.
+ */
+export interface MessagesLost {
+  readonly type: 'MessagesLost';
+  readonly reason: 'storage_rollback' | 'stream_reset';
+  /** Where the loss is, if others had appended behind it before it was found out: after `from`, up to `to`. */
+  readonly between?: { readonly from: Cursor; readonly to: Cursor };
+}
+
+export type TopicEvent = MessagePublished | MessagesLost;
 
 /** The catalogue's event: the first message of `topic` has been stored. */
 export interface TopicCreated {

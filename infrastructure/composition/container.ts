@@ -4,14 +4,15 @@
  */
 import 'reflect-metadata';
 import { Container, ContainerModule } from 'inversify';
-import { makeAcknowledgeMessages } from '../../application/acknowledge-messages.js';
+import { makeDeadLetters } from '../../application/dead-letters.js';
 import { LiveTopics } from '../../application/live-topics.js';
 import { makePrepareOpening } from '../../application/open-subscription.js';
 import { makePollMessages } from '../../application/poll-messages.js';
 import { makePublishMessages } from '../../application/publish-messages.js';
 import { Sessions } from '../../application/sessions.js';
+import { makeSettleMessages } from '../../application/settle-messages.js';
 import { makeSubscriptionJournal } from '../../application/subscription-journal.js';
-import { TopicCatalogue } from '../../application/topic-catalogue.js';
+import { forgettingIntervalMs, TopicCatalogue } from '../../application/topic-catalogue.js';
 import { ConnectionLimit } from '../../interfaces/connection-limit.js';
 import { makeHttpApp } from '../../interfaces/http/app.js';
 import { WebSocketEndpoint } from '../../interfaces/websocket/server.js';
@@ -23,19 +24,28 @@ import type { AuthConfig, Config } from '../config/config.js';
 import { JsonLogger } from '../observability/json-logger.js';
 import { PrometheusMetrics } from '../observability/prometheus-metrics.js';
 import { RandomIdSource } from '../system/random-id-source.js';
+import { sha256Digest } from '../system/sha256-digest.js';
 import { SystemClock } from '../system/system-clock.js';
 import { Lifecycle } from './lifecycle.js';
-import { openStorage } from './storage.js';
+import { openStorage, retentionOf } from './storage.js';
 import { TOKENS } from './tokens.js';
 
 const drivenAdapters = new ContainerModule(({ bind }) => {
   bind(TOKENS.Clock).toResolvedValue(() => new SystemClock());
+  bind(TOKENS.Random).toConstantValue(Math.random);
+  bind(TOKENS.Retention).toResolvedValue(retentionOf, [TOKENS.Config]);
   bind(TOKENS.IdSource).toResolvedValue(() => new RandomIdSource());
   bind(TOKENS.Logger).toResolvedValue((config) => new JsonLogger(config.log.level), [TOKENS.Config]);
   bind(TOKENS.Metrics).toResolvedValue(() => new PrometheusMetrics());
-  bind(TOKENS.Storage).toResolvedValue(openStorage, [TOKENS.Config, TOKENS.Clock, TOKENS.Logger]);
+  bind(TOKENS.Storage).toResolvedValue(openStorage, [
+    TOKENS.Config,
+    TOKENS.Clock,
+    TOKENS.Logger,
+    TOKENS.Metrics,
+  ]);
   bind(TOKENS.EventStore).toResolvedValue(({ store }) => store, [TOKENS.Storage]);
   bind(TOKENS.EventFeed).toResolvedValue(({ feed }) => feed, [TOKENS.Storage]);
+  bind(TOKENS.JournalSignals).toResolvedValue(({ signals }) => signals, [TOKENS.Storage]);
   bind(TOKENS.Authenticator).toResolvedValue(
     ({ apiKeys, jwt }, clock) =>
       new CachingAuthenticator(
@@ -56,59 +66,147 @@ const useCases = new ContainerModule(({ bind }) => {
     [TOKENS.EventFeed, TOKENS.Clock, TOKENS.Metrics],
   );
   bind(TOKENS.TopicCatalogue).toResolvedValue(
-    (store, feed) => new TopicCatalogue(store, feed),
-    [TOKENS.EventStore, TOKENS.EventFeed],
+    (store, feed, clock, config) =>
+      new TopicCatalogue(store, feed, clock, forgettingIntervalMs(retentionOf(config))),
+    [TOKENS.EventStore, TOKENS.EventFeed, TOKENS.Clock, TOKENS.Config],
   );
   bind(TOKENS.PrepareOpening).toResolvedValue(
-    (store, catalogue, { delivery, limits }) =>
-      makePrepareOpening(store, catalogue, {
-        settings: {
-          ackTimeoutMs: delivery.ackTimeoutMs,
-          maxInFlight: delivery.maxInFlight,
-          maxDeliveries: delivery.maxDeliveries,
+    (store, catalogue, clock, retention, { delivery, limits }) =>
+      makePrepareOpening(
+        { store, catalogue, clock, retention },
+        {
+          settings: {
+            ackTimeoutMs: delivery.ackTimeoutMs,
+            maxInFlight: delivery.maxInFlight,
+            maxDeliveries: delivery.maxDeliveries,
+            backoffMs: delivery.redeliveryBackoffMs,
+          },
+          topicsMax: limits.topicsPerSubscriptionMax,
         },
-        topicsMax: limits.topicsPerSubscriptionMax,
-      }),
-    [TOKENS.EventStore, TOKENS.TopicCatalogue, TOKENS.Config],
+      ),
+    [TOKENS.EventStore, TOKENS.TopicCatalogue, TOKENS.Clock, TOKENS.Retention, TOKENS.Config],
+  );
+  bind(TOKENS.DeadLetters).toResolvedValue(
+    (store, clock, metrics, logger, { delivery }) =>
+      makeDeadLetters(
+        { store, clock, metrics, logger },
+        { template: delivery.deadLetterTopic, rememberedMs: delivery.idempotencyWindowMs },
+      ),
+    [TOKENS.EventStore, TOKENS.Clock, TOKENS.Metrics, TOKENS.Logger, TOKENS.Config],
   );
   bind(TOKENS.Sessions).toResolvedValue(
-    (store, journal, liveTopics, clock, metrics, logger, prepareOpening, ids, catalogue) =>
-      new Sessions({ store, journal, liveTopics, clock, metrics, logger }, prepareOpening, ids, catalogue),
+    (
+      store,
+      journal,
+      liveTopics,
+      deadLetters,
+      signals,
+      catalogue,
+      prepareOpening,
+      ids,
+      clock,
+      metrics,
+      logger,
+      random,
+      retention,
+    ) =>
+      new Sessions({
+        store,
+        journal,
+        liveTopics,
+        deadLetters,
+        signals,
+        catalogue,
+        prepareOpening,
+        ids,
+        clock,
+        metrics,
+        logger,
+        random,
+        retention,
+      }),
     [
       TOKENS.EventStore,
       TOKENS.SubscriptionJournal,
       TOKENS.LiveTopics,
+      TOKENS.DeadLetters,
+      TOKENS.JournalSignals,
+      TOKENS.TopicCatalogue,
+      TOKENS.PrepareOpening,
+      TOKENS.IdSource,
       TOKENS.Clock,
       TOKENS.Metrics,
       TOKENS.Logger,
-      TOKENS.PrepareOpening,
-      TOKENS.IdSource,
-      TOKENS.TopicCatalogue,
+      TOKENS.Random,
+      TOKENS.Retention,
     ],
   );
   bind(TOKENS.PublishMessages).toResolvedValue(
-    (store, clock, metrics, { limits }) =>
-      makePublishMessages(store, clock, metrics, { payloadBytesMax: limits.messageBytesMax }),
+    (store, clock, metrics, { limits, delivery }) =>
+      makePublishMessages(store, clock, metrics, sha256Digest, {
+        payloadBytesMax: limits.messageBytesMax,
+        idempotencyWindowMs: delivery.idempotencyWindowMs,
+      }),
     [TOKENS.EventStore, TOKENS.Clock, TOKENS.Metrics, TOKENS.Config],
   );
   bind(TOKENS.PollMessages).toResolvedValue(
-    (store, journal, liveTopics, sessions, catalogue, prepareOpening, clock, metrics) =>
-      makePollMessages({ store, journal, liveTopics, sessions, catalogue, prepareOpening, clock, metrics }),
+    (
+      store,
+      journal,
+      liveTopics,
+      deadLetters,
+      signals,
+      catalogue,
+      prepareOpening,
+      sessions,
+      clock,
+      metrics,
+      random,
+      retention,
+    ) =>
+      makePollMessages({
+        store,
+        journal,
+        liveTopics,
+        deadLetters,
+        signals,
+        catalogue,
+        prepareOpening,
+        sessions,
+        clock,
+        metrics,
+        random,
+        retention,
+      }),
     [
       TOKENS.EventStore,
       TOKENS.SubscriptionJournal,
       TOKENS.LiveTopics,
-      TOKENS.Sessions,
+      TOKENS.DeadLetters,
+      TOKENS.JournalSignals,
       TOKENS.TopicCatalogue,
       TOKENS.PrepareOpening,
+      TOKENS.Sessions,
       TOKENS.Clock,
       TOKENS.Metrics,
+      TOKENS.Random,
+      TOKENS.Retention,
     ],
   );
-  bind(TOKENS.AcknowledgeMessages).toResolvedValue(makeAcknowledgeMessages, [
-    TOKENS.SubscriptionJournal,
-    TOKENS.Sessions,
-  ]);
+  bind(TOKENS.SettleMessages).toResolvedValue(
+    (store, journal, sessions, deadLetters, signals, clock, metrics, random) =>
+      makeSettleMessages({ store, journal, sessions, deadLetters, signals, clock, metrics, random }),
+    [
+      TOKENS.EventStore,
+      TOKENS.SubscriptionJournal,
+      TOKENS.Sessions,
+      TOKENS.DeadLetters,
+      TOKENS.JournalSignals,
+      TOKENS.Clock,
+      TOKENS.Metrics,
+      TOKENS.Random,
+    ],
+  );
 });
 
 const interfaces = new ContainerModule(({ bind }) => {
@@ -142,7 +240,8 @@ const interfaces = new ContainerModule(({ bind }) => {
     (
       publish,
       polls,
-      acknowledge,
+      settle,
+      deadLetters,
       authenticator,
       connections,
       logger,
@@ -156,7 +255,8 @@ const interfaces = new ContainerModule(({ bind }) => {
         {
           publish,
           polls,
-          acknowledge,
+          settle,
+          deadLetters,
           authenticator,
           connections,
           logger,
@@ -167,7 +267,8 @@ const interfaces = new ContainerModule(({ bind }) => {
     [
       TOKENS.PublishMessages,
       TOKENS.PollMessages,
-      TOKENS.AcknowledgeMessages,
+      TOKENS.SettleMessages,
+      TOKENS.DeadLetters,
       TOKENS.Authenticator,
       TOKENS.ConnectionLimit,
       TOKENS.Logger,
@@ -179,13 +280,14 @@ const interfaces = new ContainerModule(({ bind }) => {
     ],
   );
   bind(TOKENS.Lifecycle).toResolvedValue(
-    (app, endpoint, polls, sessions, storage, logger, { server }, draining) =>
-      new Lifecycle(app, endpoint, polls, sessions, storage, logger, server, draining),
+    (app, endpoint, polls, sessions, catalogue, storage, logger, { server }, draining) =>
+      new Lifecycle(app, endpoint, polls, sessions, catalogue, storage, logger, server, draining),
     [
       TOKENS.HttpApp,
       TOKENS.WebSocketEndpoint,
       TOKENS.PollMessages,
       TOKENS.Sessions,
+      TOKENS.TopicCatalogue,
       TOKENS.Storage,
       TOKENS.Logger,
       TOKENS.Config,

@@ -1,12 +1,15 @@
 /**
  * Lifecycle: in which order the service starts and says goodbye. The only place that knows both.
- * Stopping: /ready answers 503, nothing new is accepted, polls are answered, sockets are sent away and their
+ * Stopping: /ready answers 503, and after the drain delay, in which load balancers get to hear of it and everything is
+ * served as before, nothing new is accepted, polls are answered, sockets are sent away and their
  * positions recorded, publishes under way are answered, and the storage is let go of last.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type Koa from 'koa';
 import type { PollMessages } from '../../application/poll-messages.js';
 import type { Logger } from '../../application/ports/logger.js';
 import type { Sessions } from '../../application/sessions.js';
+import type { TopicCatalogue } from '../../application/topic-catalogue.js';
 import type { WebSocketEndpoint } from '../../interfaces/websocket/server.js';
 import type { ServerConfig } from '../config/config.js';
 import { Listener } from './listener.js';
@@ -34,6 +37,7 @@ export class Lifecycle {
     private readonly endpoint: WebSocketEndpoint,
     private readonly polls: PollMessages,
     private readonly sessions: Sessions,
+    private readonly catalogue: TopicCatalogue,
     private readonly storage: Storage,
     private readonly logger: Logger,
     private readonly settings: ServerConfig,
@@ -53,15 +57,18 @@ export class Lifecycle {
 
   /** Resolves when everybody has been answered and everything is recorded. */
   async stop(): Promise<void> {
+    const { drainDelayMs, drainTimeoutMs } = this.settings;
     this.draining.isDraining = true;
-    this.logger.info('draining', { withinMs: this.settings.drainTimeoutMs });
+    this.logger.info('draining', { afterMs: drainDelayMs, withinMs: drainTimeoutMs });
+    if (drainDelayMs > 0) await delay(drainDelayMs);
     for (const listener of this.listeners) listener.retire();
     this.polls.drain();
-    await this.endpoint.drain(this.settings.drainTimeoutMs * SOCKETS_SHARE);
+    await this.endpoint.drain(drainTimeoutMs * SOCKETS_SHARE);
     await this.sessions.stop('going_away');
     this.endpoint.terminate();
-    const withinMs = this.settings.drainTimeoutMs * ANSWERS_SHARE;
+    const withinMs = drainTimeoutMs * ANSWERS_SHARE;
     await Promise.all(this.listeners.map((listener) => listener.end(withinMs)));
+    this.catalogue.close();
     this.storage.close();
     this.logger.info('stopped');
   }

@@ -4,11 +4,18 @@
  * the answers under way and closes the connections on which nothing was asked.
  */
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  STATUS_CODES,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { Server as TcpServer, type AddressInfo, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Milliseconds } from '../../domain/time.js';
+import { endWithProblem } from '../../interfaces/http/problem-response.js';
 
 export interface ListenerSettings {
   readonly host: string;
@@ -26,6 +33,8 @@ export interface Handlers {
 const KEEP_ALIVE_TIMEOUT_MS: Milliseconds = 65_000;
 const HEADERS_TIMEOUT_MS: Milliseconds = 10_000;
 const HEADERS_MAX = 64;
+/** How often Node looks for requests that are too slow: so much later than allowed they are noticed. */
+const TIMEOUT_CHECK_INTERVAL_MS: Milliseconds = 1_000;
 /** The next request may be on its way already over a connection that looks idle here: it is waited for this long. */
 const IDLE_MS: Milliseconds = 100;
 
@@ -47,6 +56,9 @@ export class Listener {
       if (request.headers.upgrade?.toLowerCase() === 'websocket') handlers.onUpgrade(request, socket, head);
       else this.answerWithoutUpgrade(request, socket, head);
     });
+    server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) =>
+      this.answerNoRequest(error, socket),
+    );
     server.on('request', (request, response: ServerResponse) => {
       this.answering.add(response);
       response.once('close', () => this.answering.delete(response));
@@ -60,6 +72,7 @@ export class Listener {
       // The headers are a part of the request.
       headersTimeout: readTimeoutMs === 0 ? HEADERS_TIMEOUT_MS : Math.min(HEADERS_TIMEOUT_MS, readTimeoutMs),
       requestTimeout: readTimeoutMs,
+      connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     });
     server.maxHeadersCount = HEADERS_MAX;
@@ -76,6 +89,24 @@ export class Listener {
   private answerWithoutUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.unshift(Buffer.concat([Buffer.from(headWithoutUpgrade(request), 'latin1'), head]));
     this.server.emit('connection', socket);
+  }
+
+  /** What comes is no HTTP, or comes too slowly. Whoever is in the middle of an answer can only be cut off. */
+  private answerNoRequest({ code }: NodeJS.ErrnoException, socket: Duplex): void {
+    const isBeingAnswered = [...this.answering].some(
+      ({ req, headersSent }) => req.socket === socket && headersSent,
+    );
+    if (!socket.writable || isBeingAnswered) socket.destroy();
+    else if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+      endWithProblem(socket, {
+        code: 'request_timeout',
+        detail: 'The server has waited long enough for the rest of the request.',
+      });
+    } else {
+      const status = code === 'HPE_HEADER_OVERFLOW' ? 431 : 400;
+      socket.once('finish', () => socket.destroy());
+      socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close\r\n\r\n`);
+    }
   }
 
   get port(): number {

@@ -2,6 +2,8 @@
  * The configuration file as tables: key, kind of value with its limits, default as it would be written. The example
  * file and the environment variables are checked against and derived from these.
  */
+import { either as E } from 'fp-ts';
+import { parseTopicName } from '../../domain/topic/topic-name.js';
 import { authSection } from './auth-section.js';
 import type {
   Config,
@@ -13,13 +15,15 @@ import type {
   ValkeyConfig,
 } from './config.js';
 import { optional, section, withDefault } from './section.js';
-import { duration, flag, oneOf, size, text, whole } from './setting.js';
+import { duration, flag, listOf, oneOf, size, text, whole } from './setting.js';
 
 const DAY_MS = 86_400_000;
 /** Node's timers and socket timeouts hold 2^31 - 1 ms, which is a little less than 25 days. */
 const TIMEOUT_MS_MAX = 24 * DAY_MS;
 /** Ten years. Longer is a mistake in the unit. */
 const RETENTION_MS_MAX = 3_650 * DAY_MS;
+/** A week. Every key costs memory of the storage for as long as it is remembered. */
+const WINDOW_MS_MAX = 7 * DAY_MS;
 const MEGABYTE = 1024 ** 2;
 /** Half of what Valkey accepts as one value (proto-max-bulk-len) and of what V8 holds in one string. */
 const MESSAGE_BYTES_MAX = 256 * MEGABYTE;
@@ -32,6 +36,23 @@ const retention = duration(1, RETENTION_MS_MAX);
 const name = text('a name or an address', (input) => /^\S+$/.test(input));
 /** A prefix that could be anything else in a key would be a puzzle for whoever reads the keys. */
 const keyPrefix = text('at most 64 visible ASCII characters', (input) => /^[\x21-\x7e]{0,64}$/.test(input));
+/** A longer list is a formula, which is not what a list is for. */
+const BACKOFFS_MAX = 32;
+const backoff = listOf(timeout, BACKOFFS_MAX);
+
+const PLACEHOLDER = '{topic}';
+
+/** The placeholder alone would give every message up into its own topic, where it would be given up again. */
+const isDeadLetterTopic = (input: string): boolean =>
+  input === '' ||
+  (input !== PLACEHOLDER &&
+    input.split(PLACEHOLDER).length <= 2 &&
+    E.isRight(parseTopicName(input.replace(PLACEHOLDER, 'name'))));
+
+const deadLetterTopic = text(
+  `the name of a topic with at most one ${PLACEHOLDER} and something beside it, or empty`,
+  isDeadLetterTopic,
+);
 
 const server = section<ServerConfig>('server', {
   httpPort: withDefault('http_port', port, 8080),
@@ -40,6 +61,7 @@ const server = section<ServerConfig>('server', {
   readTimeoutMs: withDefault('read_timeout', timeout, '30s'),
   writeTimeoutMs: withDefault('write_timeout', timeout, '30s'),
   drainTimeoutMs: withDefault('drain_timeout', timeout, '25s'),
+  drainDelayMs: withDefault('drain_delay', timeout, '0s'),
   maxPollTimeoutMs: withDefault('max_poll_timeout', timeout, '60s'),
 });
 
@@ -71,6 +93,9 @@ const delivery = section<DeliveryConfig>('delivery', {
   ackTimeoutMs: withDefault('ack_timeout', neverZeroTimeout, '30s'),
   maxInFlight: withDefault('max_in_flight', whole(1, 100_000), 1000),
   maxDeliveries: withDefault('max_deliveries', whole(0, 1_000_000), 0),
+  redeliveryBackoffMs: withDefault('redelivery_backoff', backoff, []),
+  deadLetterTopic: withDefault('dead_letter_topic', deadLetterTopic, `dlq.${PLACEHOLDER}`),
+  idempotencyWindowMs: withDefault('idempotency_window', duration(1, WINDOW_MS_MAX), '5m'),
 });
 
 const limits = section<LimitsConfig>('limits', {

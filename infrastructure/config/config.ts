@@ -30,6 +30,8 @@ export interface ServerConfig {
   readonly writeTimeoutMs: Milliseconds;
   /** Time to say goodbye after SIGTERM, in ms. Default 25 000: five seconds less than Kubernetes waits. */
   readonly drainTimeoutMs: Milliseconds;
+  /** Time after SIGTERM in which all goes on but /ready, in ms. Default 0. For load balancers that are slow to notice. */
+  readonly drainDelayMs: Milliseconds;
   /** The longest time a poll may ask to wait, in ms. Default 60 000. Proxies in front must allow more than that. */
   readonly maxPollTimeoutMs: Milliseconds;
 }
@@ -76,8 +78,17 @@ export interface DeliveryConfig {
   readonly ackTimeoutMs: Milliseconds;
   /** Messages a client may hold unacknowledged. Default 1 000. Fewer means that slow clients wait for their own acks. */
   readonly maxInFlight: number;
-  /** Deliveries after which a message is given up. Default 0: never. Accepted now, takes effect in a later release. */
+  /** Deliveries after which a message is given up and goes to the dead-letter topic. Default 0: it is never given up. */
   readonly maxDeliveries: number;
+  /** Waits between deliveries, in ms: the first after the first one, and so on; the last repeats. Default none: at once. */
+  readonly redeliveryBackoffMs: readonly Milliseconds[];
+  /**
+   * Names the topic for messages that are given up; `{topic}` is the topic that they come from. Default `dlq.{topic}`.
+   * Empty: such messages are dropped and counted.
+   */
+  readonly deadLetterTopic: string;
+  /** How long the idempotency key of a publish is remembered, in ms. Default 300 000. Longer costs memory for each key. */
+  readonly idempotencyWindowMs: Milliseconds;
 }
 
 export interface LimitsConfig {

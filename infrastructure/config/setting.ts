@@ -126,13 +126,14 @@ const between =
   (value: number): E.Either<string, number> =>
     value >= min && value <= max ? E.right(value) : E.left(`must be from ${show(min)} to ${show(max)}`);
 
-/** A list; every item's complaints are kept, each at its index. */
-export const listOf = <A>(item: t.Decoder<unknown, A>): Leaf<readonly A[]> => ({
+/** A list of at most `most` items; every item's complaints are kept, each at its index. */
+export const listOf = <A>(item: t.Decoder<unknown, A>, most = Infinity): Leaf<readonly A[]> => ({
   kind: 'yaml',
   ...decoderOf(`list of ${item.name}`, (input, context) => {
     // A key with nothing after it is a list that nobody has filled in.
     if (input === null) return E.right([]);
     if (!Array.isArray(input)) return t.failure(input, context, 'must be a list');
+    if (input.length > most) return t.failure(input, context, `must not have more than ${most} items`);
     const decoded = input.map((each: unknown, i) =>
       item.validate(each, t.appendContext(context, `${i}`, item)),
     );

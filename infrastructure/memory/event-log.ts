@@ -89,12 +89,17 @@ export class EventLog<Event extends StoredEvent> {
     this.compact();
   }
 
-  /** Takes out events from anywhere; their `n` stays unused. For the catalogue, whose topics come and go. */
-  remove(isGone: (event: Event) => boolean): void {
-    const kept = this.slots.filter((recorded) => recorded !== undefined && !isGone(recorded.event));
-    this.byteCount = kept.reduce((sum, recorded) => sum + (recorded ? estimatedBytes(recorded.event) : 0), 0);
-    this.slots = kept;
+  /** Takes out events from anywhere, and answers how many; their `n` stays unused. Costs as much as there are events. */
+  remove(isGone: (recorded: Recorded<Event>) => boolean): number {
+    const sizeBefore = this.size;
+    this.slots = this.slots.filter((recorded) => {
+      if (recorded === undefined) return false;
+      const isKept = !isGone(recorded);
+      if (!isKept) this.byteCount -= estimatedBytes(recorded.event);
+      return isKept;
+    });
     this.head = 0;
+    return sizeBefore - this.size;
   }
 
   private add(recorded: Recorded<Event>): void {

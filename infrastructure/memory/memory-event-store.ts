@@ -1,6 +1,7 @@
 /**
  * MemoryEventStore: the EventStore of a single process without Valkey, and the store of most tests. What it holds ends
- * with the process; within it, every promise of the port is kept, retention included.
+ * with the process; within it, every promise of the port is kept, retention included. There is no disk to sync to, so
+ * whoever asks for that is refused.
  */
 import { either as E, taskEither as TE } from 'fp-ts';
 import type { Cancel, Clock } from '../../application/ports/clock.js';
@@ -10,8 +11,12 @@ import {
   type Bounds,
   type EventStore,
   type HealthProbe,
+  type Once,
+  type OnceItem,
+  type OnceOutcome,
   type RetentionSettings,
   type StoredEvent,
+  type StoreUnavailable,
   type Stream,
   type VersionConflict,
 } from '../../application/ports/event-store.js';
@@ -27,6 +32,7 @@ import type { Instant } from '../../domain/time.js';
 import type { CatalogueEvent } from '../../domain/topic/topic-events.js';
 import type { TopicName } from '../../domain/topic/topic-name.js';
 import { EventLog, toCursor } from './event-log.js';
+import { RememberedKeys } from './remembered-keys.js';
 import { streamKey } from './stream-key.js';
 
 export type AppendListener = (key: string, recorded: readonly Recorded<StoredEvent>[]) => void;
@@ -39,11 +45,15 @@ interface Entry {
 const SWEEP_INTERVAL_MS = 1_000;
 /** Streams looked at in one sweep: a fraction of a millisecond, so that no delivery waits for it. */
 const SWEEP_STREAMS_MAX = 1_000;
+const SWEEP_KEYS_MAX = 10_000;
+/** A few hundred megabytes. Beyond it appends with a key are refused: a key that was forgotten early would be a lie. */
+const REMEMBERED_KEYS_MAX = 1_000_000;
 
 export class MemoryEventStore implements EventStore, HealthProbe {
   /** Topics and subscriptions. */
   private readonly entries = new Map<string, Entry>();
   private readonly catalogue = new EventLog<CatalogueEvent>();
+  private readonly remembered = new RememberedKeys(REMEMBERED_KEYS_MAX);
   private readonly listeners = new Set<AppendListener>();
   /** Where the next sweep goes on. */
   private sweeping = this.entries.entries();
@@ -69,9 +79,28 @@ export class MemoryEventStore implements EventStore, HealthProbe {
   append<Event extends StoredEvent>(
     stream: Stream<Event>,
     events: readonly Event[],
-    { expected }: AppendOptions = {},
-  ): TE.TaskEither<VersionConflict, readonly Cursor[]> {
-    return () => Promise.resolve(this.appendNow(stream, events, expected));
+    { expected, durability }: AppendOptions = {},
+  ): TE.TaskEither<StoreUnavailable | VersionConflict, readonly Cursor[]> {
+    if (durability === 'fsync') return TE.left(refused('not_durable'));
+    return TE.fromIOEither(() => {
+      const actual = this.lastOf(stream);
+      return expected === undefined || isSame(expected, actual)
+        ? E.right(this.appendNow(stream, events))
+        : E.left({ _tag: 'VersionConflict', actual });
+    });
+  }
+
+  appendOnce<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    items: readonly OnceItem<Event>[],
+    { durability }: Pick<AppendOptions, 'durability'> = {},
+  ): TE.TaskEither<StoreUnavailable, readonly OnceOutcome[]> {
+    if (durability === 'fsync') return TE.left(refused('not_durable'));
+    return TE.fromIOEither(() =>
+      this.remembered.hasRoomFor(items.filter(({ once }) => once !== undefined).length)
+        ? E.right(items.map(({ event, once }) => this.appendOnceNow(stream, event, once)))
+        : E.left(refused('full')),
+    );
   }
 
   read<Event extends StoredEvent>(
@@ -101,23 +130,29 @@ export class MemoryEventStore implements EventStore, HealthProbe {
     return TE.fromIO(() => this.find(stream)?.dropBelow(below));
   }
 
+  remove(stream: Stream, offsets: readonly Offset[]): TE.TaskEither<never, number> {
+    return TE.fromIO(() => {
+      const gone = new Set(offsets);
+      return this.find(stream)?.remove(({ offset }) => gone.has(offset)) ?? 0;
+    });
+  }
+
   /** The stream's end, at once. */
   lastOf(stream: Stream): Cursor {
     return this.find(stream)?.last ?? BEGINNING;
+  }
+
+  /** How many idempotency keys are held. */
+  get rememberedKeys(): number {
+    return this.remembered.size;
   }
 
   problems(): Promise<readonly string[]> {
     return Promise.resolve([]);
   }
 
-  private appendNow(
-    stream: Stream,
-    events: readonly StoredEvent[],
-    expected: number | undefined,
-  ): E.Either<VersionConflict, readonly Cursor[]> {
+  private appendNow(stream: Stream, events: readonly StoredEvent[]): readonly Cursor[] {
     const found = this.find(stream);
-    const actual = this.lastOf(stream).n;
-    if (expected !== undefined && expected !== actual) return E.left({ _tag: 'VersionConflict', actual });
     const now = this.clock.now();
     const log = found ?? this.create(stream);
     const recorded = log.append(events, now);
@@ -126,7 +161,23 @@ export class MemoryEventStore implements EventStore, HealthProbe {
     if (found === undefined && stream.kind === 'topic') {
       this.tell(CATALOGUE, this.catalogue.append([{ type: 'TopicCreated', topic: stream.topic }], now));
     }
-    return E.right(recorded.map(toCursor));
+    return recorded.map(toCursor);
+  }
+
+  private appendOnceNow(stream: Stream, event: StoredEvent, once: Once | undefined): OnceOutcome {
+    const now = this.clock.now();
+    const known = once && this.remembered.find(once.key, now);
+    if (known !== undefined) {
+      return known.fingerprint === once?.fingerprint
+        ? { _tag: 'Duplicate', at: known.at }
+        : { _tag: 'KeyReused' };
+    }
+    const [at = BEGINNING] = this.appendNow(stream, [event]);
+    if (once !== undefined) {
+      const { key, fingerprint, windowMs } = once;
+      this.remembered.remember(key, { fingerprint, at, expiresAt: now + windowMs }, now);
+    }
+    return { _tag: 'Stored', at };
   }
 
   private readNow<Event extends StoredEvent>(
@@ -173,7 +224,8 @@ export class MemoryEventStore implements EventStore, HealthProbe {
       this.entries.delete(key);
       if (stream.kind === 'topic') forgotten.add(stream.topic);
     }
-    if (forgotten.size > 0) this.catalogue.remove(({ topic }) => forgotten.has(topic));
+    if (forgotten.size > 0) this.catalogue.remove(({ event }) => forgotten.has(event.topic));
+    this.remembered.sweep(SWEEP_KEYS_MAX, now);
     this.cancelSweep = this.clock.after(SWEEP_INTERVAL_MS, () => this.sweep());
   }
 
@@ -183,3 +235,12 @@ export class MemoryEventStore implements EventStore, HealthProbe {
     return stream.kind === 'topic' ? messagesMs + subscriptionMs : subscriptionMs;
   }
 }
+
+const refused = (reason: StoreUnavailable['reason']): StoreUnavailable => ({
+  _tag: 'StoreUnavailable',
+  outcome: 'not_stored',
+  reason,
+  cause: undefined,
+});
+
+const isSame = (a: Cursor, b: Cursor): boolean => a.offset === b.offset && a.n === b.n;

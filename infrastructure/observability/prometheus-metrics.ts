@@ -4,13 +4,31 @@
  * would cost more than sending the message. Every instance has a registry of its own.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { ConnectionKind, Metrics } from '../../application/ports/metrics.js';
+import type { GapReason } from '../../application/ports/client-connection.js';
+import type {
+  ConnectionKind,
+  DropReason,
+  InFlight,
+  Metrics,
+  StorageState,
+} from '../../application/ports/metrics.js';
+import type { DeadLetterReason } from '../../domain/subscription/subscription-events.js';
 import type { Milliseconds } from '../../domain/time.js';
 import type { TopicName } from '../../domain/topic/topic-name.js';
 
 type QueueDepths = Iterable<readonly [TopicName, number]>;
 
-const CONNECTION_KINDS: readonly ConnectionKind[] = ['websocket', 'long_poll'];
+/** One number for each value of a label. Made with every value, so that each series reads 0 instead of missing. */
+type Counts<Value extends string> = Record<Value, number>;
+
+const byKind = (): Counts<ConnectionKind> => ({ websocket: 0, long_poll: 0 });
+const byGapReason = (): Counts<GapReason> => ({
+  retention: 0,
+  removed: 0,
+  storage_rollback: 0,
+  stream_reset: 0,
+  slow_consumer: 0,
+});
 
 /** A series for each of a million topics would stop Prometheus, and whoever is behind is among the deepest. */
 const TOPICS_MAX = 100;
@@ -22,28 +40,29 @@ const LATENCY_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 
 export class PrometheusMetrics implements Metrics {
   private readonly registry = new Registry();
-  private readonly connections: Record<ConnectionKind, number> = { websocket: 0, long_poll: 0 };
-  private readonly delivered: Record<ConnectionKind, number> = { websocket: 0, long_poll: 0 };
+  private readonly connections = byKind();
+  private readonly delivered = byKind();
+  private readonly deadLettered: Counts<DeadLetterReason> = { max_deliveries: 0, terminated: 0 };
+  private readonly dropped: Counts<DropReason> = { slow_consumer: 0, connection_lost: 0 };
+  private readonly gaps = byGapReason();
+  private readonly lost = byGapReason();
   private readonly latency: Record<ConnectionKind, Histogram.Internal<'type'>>;
   private received = 0;
+  private acknowledged = 0;
+  private redelivered = 0;
+  private expired = 0;
+  private superseded = 0;
   private readQueueDepths: () => QueueDepths = () => [];
+  private readInFlight: () => InFlight = () => ({ messages: 0, oldestAgeMs: 0 });
+  private readStorage: () => StorageState = () => ({ isUp: false, feedLagMs: undefined });
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
-    this.registerConnections();
-    this.registerReceived();
-    this.registerDelivered();
+    this.registerCounters();
+    this.registerCountersByLabel();
+    this.registerGauges();
     this.registerQueueDepth();
-    const latency = new Histogram({
-      name: 'proxy_message_latency_seconds',
-      help: 'Time from a message being stored to it being written to a connection, observed once per batch',
-      labelNames: ['type'],
-      buckets: LATENCY_BUCKETS_SECONDS,
-      registers: [this.registry],
-    });
-    // Series that exist from the start read as 0 instead of as missing.
-    for (const type of CONNECTION_KINDS) latency.zero({ type });
-    this.latency = { websocket: latency.labels('websocket'), long_poll: latency.labels('long_poll') };
+    this.latency = this.registerLatency();
   }
 
   connectionOpened(kind: ConnectionKind): void {
@@ -60,8 +79,45 @@ export class PrometheusMetrics implements Metrics {
 
   messagesDelivered(kind: ConnectionKind, count: number, latencyMs: Milliseconds): void {
     this.delivered[kind] += count;
-    // The store's clock may be ahead of ours, and a histogram throws at what is not a number.
-    this.latency[kind].observe(latencyMs > 0 && Number.isFinite(latencyMs) ? latencyMs / 1000 : 0);
+    this.latency[kind].observe(secondsOf(latencyMs));
+  }
+
+  messagesAcknowledged(count: number): void {
+    this.acknowledged += count;
+  }
+
+  messagesRedelivered(count: number): void {
+    this.redelivered += count;
+  }
+
+  messagesDeadLettered(reason: DeadLetterReason, count: number): void {
+    this.deadLettered[reason] += count;
+  }
+
+  messagesExpired(count: number): void {
+    this.expired += count;
+  }
+
+  messagesDropped(reason: DropReason, count: number): void {
+    this.dropped[reason] += count;
+  }
+
+  gapTold(reason: GapReason, count: number): void {
+    this.gaps[reason] += 1;
+    // A stream that has started over may be counted from below where the client stood.
+    if (count > 0) this.lost[reason] += count;
+  }
+
+  sessionSuperseded(): void {
+    this.superseded += 1;
+  }
+
+  observeInFlight(read: () => InFlight): void {
+    this.readInFlight = read;
+  }
+
+  observeStorage(read: () => StorageState): void {
+    this.readStorage = read;
   }
 
   observeQueueDepth(read: () => QueueDepths): void {
@@ -72,7 +128,95 @@ export class PrometheusMetrics implements Metrics {
     return { contentType: this.registry.contentType, body: await this.registry.metrics() };
   }
 
-  private registerConnections(): void {
+  private registerCounters(): void {
+    const counters: readonly (readonly [name: string, help: string, read: () => number])[] = [
+      [
+        'proxy_messages_received_total',
+        'Messages that producers have published through this process',
+        () => this.received,
+      ],
+      [
+        'proxy_messages_acknowledged_total',
+        'Messages that subscribers have acknowledged through this process',
+        () => this.acknowledged,
+      ],
+      [
+        'proxy_messages_redelivered_total',
+        'Messages delivered that were not delivered to the subscription for the first time',
+        () => this.redelivered,
+      ],
+      [
+        'proxy_messages_expired_total',
+        'Messages not delivered because their time to live was over',
+        () => this.expired,
+      ],
+      [
+        'proxy_sessions_superseded_total',
+        'Connections and polls that a newer one has taken the subscription from',
+        () => this.superseded,
+      ],
+    ];
+    for (const [name, help, read] of counters) {
+      new Counter({
+        name,
+        help,
+        registers: [this.registry],
+        collect() {
+          this.reset();
+          this.inc(read());
+        },
+      });
+    }
+  }
+
+  private registerCountersByLabel(): void {
+    const counters: readonly (readonly [
+      name: string,
+      label: string,
+      help: string,
+      counts: Counts<string>,
+    ])[] = [
+      [
+        'proxy_messages_delivered_total',
+        'type',
+        'Messages written to connections, each counted once for every connection that it was written to',
+        this.delivered,
+      ],
+      [
+        'proxy_messages_dead_lettered_total',
+        'reason',
+        'Messages that were given up and published to the dead-letter topic',
+        this.deadLettered,
+      ],
+      [
+        'proxy_messages_dropped_total',
+        'reason',
+        'At-most-once messages recorded as delivered and not delivered',
+        this.dropped,
+      ],
+      ['proxy_gaps_total', 'reason', 'Losses that subscribers were told of', this.gaps],
+      [
+        'proxy_messages_lost_total',
+        'reason',
+        'Messages in the losses that subscribers were told of',
+        this.lost,
+      ],
+    ];
+    for (const [name, label, help, counts] of counters) {
+      new Counter({
+        name,
+        help,
+        labelNames: [label],
+        registers: [this.registry],
+        collect() {
+          this.reset();
+          for (const [value, count] of Object.entries(counts)) this.inc({ [label]: value }, count);
+        },
+      });
+    }
+  }
+
+  private registerGauges(): void {
     const { connections } = this;
     new Gauge({
       name: 'proxy_connections_total',
@@ -80,36 +224,60 @@ export class PrometheusMetrics implements Metrics {
       labelNames: ['type'],
       registers: [this.registry],
       collect() {
-        for (const type of CONNECTION_KINDS) this.set({ type }, connections[type]);
+        for (const [type, count] of Object.entries(connections)) this.set({ type }, count);
       },
     });
+    /** Undefined: no sample. */
+    const gauges: readonly (readonly [name: string, help: string, read: () => number | undefined])[] = [
+      [
+        'proxy_messages_in_flight',
+        'Messages delivered through this process and not acknowledged yet',
+        () => this.readInFlight().messages,
+      ],
+      [
+        'proxy_oldest_unacknowledged_seconds',
+        'Age of the oldest message in flight, 0 where there is none',
+        () => secondsOf(this.readInFlight().oldestAgeMs),
+      ],
+      [
+        'proxy_storage_up',
+        'Whether this process is connected to its storage (1) or not (0)',
+        () => (this.readStorage().isUp ? 1 : 0),
+      ],
+      [
+        'proxy_feed_lag_seconds',
+        'How long a message takes through pub/sub, measured once a second with one of our own; absent without pub/sub',
+        () => {
+          const { feedLagMs } = this.readStorage();
+          return feedLagMs === undefined ? undefined : secondsOf(feedLagMs);
+        },
+      ],
+    ];
+    for (const [name, help, read] of gauges) {
+      new Gauge({
+        name,
+        help,
+        registers: [this.registry],
+        collect() {
+          const value = read();
+          if (value === undefined) this.remove();
+          else this.set(value);
+        },
+      });
+    }
   }
 
-  private registerReceived(): void {
-    const received = (): number => this.received;
-    new Counter({
-      name: 'proxy_messages_received_total',
-      help: 'Messages that producers have published through this process',
-      registers: [this.registry],
-      collect() {
-        this.reset();
-        this.inc(received());
-      },
-    });
-  }
-
-  private registerDelivered(): void {
-    const { delivered } = this;
-    new Counter({
-      name: 'proxy_messages_delivered_total',
-      help: 'Messages written to connections, each counted once for every connection that it was written to',
+  private registerLatency(): Record<ConnectionKind, Histogram.Internal<'type'>> {
+    const latency = new Histogram({
+      name: 'proxy_message_latency_seconds',
+      help: 'Time from a message being stored to it being written to a connection, observed once per batch',
       labelNames: ['type'],
+      buckets: LATENCY_BUCKETS_SECONDS,
       registers: [this.registry],
-      collect() {
-        this.reset();
-        for (const type of CONNECTION_KINDS) this.inc({ type }, delivered[type]);
-      },
     });
+    // Series that exist from the start read as 0 instead of as missing.
+    for (const type of Object.keys(byKind())) latency.zero({ type });
+    return { websocket: latency.labels('websocket'), long_poll: latency.labels('long_poll') };
   }
 
   private registerQueueDepth(): void {
@@ -133,3 +301,6 @@ export class PrometheusMetrics implements Metrics {
 
 const sumOf = (depths: readonly (readonly [TopicName, number])[]): number =>
   depths.reduce((sum, [, depth]) => sum + depth, 0);
+
+/** The store's clock may be ahead of ours, and prom-client throws at what is not a number. */
+const secondsOf = (ms: Milliseconds): number => (ms > 0 && Number.isFinite(ms) ? ms / 1000 : 0);

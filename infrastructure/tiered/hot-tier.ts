@@ -79,6 +79,13 @@ export class HotTier {
     window.start = window.log.first;
   }
 
+  /** Begins a window anew behind its newest message if it holds one of `offsets`: it would not be whole without them. */
+  remove(key: string, offsets: readonly Offset[]): void {
+    const log = this.windows.get(key)?.log;
+    const isHere = (offset: Offset): boolean => log?.after((offset - 1) as Offset, 1)[0]?.offset === offset;
+    if (log !== undefined && offsets.some(isHere)) this.open(key, log.last);
+  }
+
   /** Forgets what is too old or too much. */
   evict(now: Instant): void {
     const oldest = now - this.settings.retentionMs;

@@ -9,6 +9,8 @@ import type {
   AppendOptions,
   Bounds,
   EventStore,
+  OnceItem,
+  OnceOutcome,
   StoredEvent,
   StoreUnavailable,
   Stream,
@@ -54,6 +56,14 @@ export class TieredEventStore implements EventStore, EventFeed {
     return this.store.append(stream, events, options);
   }
 
+  appendOnce<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    items: readonly OnceItem<Event>[],
+    options?: Pick<AppendOptions, 'durability'>,
+  ): TE.TaskEither<StoreUnavailable, readonly OnceOutcome[]> {
+    return this.store.appendOnce(stream, items, options);
+  }
+
   read<Event extends StoredEvent>(
     stream: Stream<Event>,
     after: Offset,
@@ -81,6 +91,16 @@ export class TieredEventStore implements EventStore, EventFeed {
   trim(stream: Stream, below: Offset): TE.TaskEither<StoreUnavailable, void> {
     this.hot.trim(streamKey(stream), below);
     return this.store.trim(stream, below);
+  }
+
+  /** Other instances that follow the topic may show them for as long as they hold them. */
+  remove(stream: Stream, offsets: readonly Offset[]): TE.TaskEither<StoreUnavailable, number> {
+    return async () => {
+      const removed = await this.store.remove(stream, offsets)();
+      // Also where it failed: they may be gone, and to read the topic from Valkey for a while is always right.
+      this.hot.remove(streamKey(stream), offsets);
+      return removed;
+    };
   }
 
   follow<Event extends StoredEvent>(
@@ -132,7 +152,7 @@ export class TieredEventStore implements EventStore, EventFeed {
     const window = this.hot.window(streamKey(stream));
     if (window === undefined || after < window.start.offset) return undefined;
     const events = window.log.after(after, limit);
-    // A topic's window holds messages only.
+    // A topic's window holds events of topics only.
     return events.length === 0 ? undefined : (events as readonly Recorded<Event>[]);
   }
 

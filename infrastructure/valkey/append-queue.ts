@@ -4,31 +4,41 @@
  * behind it: that is the group commit, and it needs no timer.
  * At its bounds: a group takes at most GROUP_BYTES_MAX, and appends beyond QUEUE_BYTES_MAX are refused as not stored.
  * Whatever happens, an append is answered within the command timeout of being queued or sent: a group that is not
- * answered in time takes down the socket and with it everything queued behind, which was never sent.
+ * answered in time takes down the socket and with it everything queued behind, which was never sent. With `isDurable`,
+ * what was stored is answered once it is on the disk (disk-wait.ts), and everything within the timeout of being queued.
  */
 import type { Redis } from 'iovalkey';
 import type { StoreUnavailable } from '../../application/ports/event-store.js';
-import type { StoredTexts } from './recorded-event-codec.js';
-import { APPEND } from './scripts.js';
-import { fromSentCommand, notSent } from './valkey-errors.js';
+import { DiskWait } from './disk-wait.js';
+import type { Script } from './scripts.js';
+import { fromSentCommand, notSent, notSynced } from './valkey-errors.js';
 import { isNoScript, type ValkeyConnection } from './valkey-connection.js';
 
-/** One append: the fixed arguments of the script, then the texts of its events. */
+/** One call of a script that appends: its fixed arguments, then the texts of its events. */
 export interface Append {
-  readonly keys: readonly string[];
+  readonly script: Script;
+  readonly keys: readonly [stream: string, ...others: string[]];
   readonly args: readonly string[];
-  /** Appends with the same one and without an expected n may share a call. Absent: a call of its own. */
-  readonly shareable?: string;
-  readonly events: readonly StoredTexts[];
+  /** Appends to the same stream that are shareable have the same script and args, and may share a call. */
+  readonly isShareable: boolean;
+  readonly texts: readonly string[];
+  readonly eventCount: number;
 }
 
-export type AppendAnswer =
-  | { readonly _tag: 'Stored'; readonly firstOffset: number; readonly firstN: number }
-  | { readonly _tag: 'Conflict'; readonly actual: number }
-  | StoreUnavailable;
+/** What the script has answered. Its first number is 0 where nothing was stored. */
+export interface Replied {
+  readonly _tag: 'Replied';
+  readonly reply: readonly number[];
+  /** How many events of the same call come before those of this append. */
+  readonly eventsBefore: number;
+}
+
+export type AppendAnswer = Replied | StoreUnavailable;
 
 interface Waiting {
   readonly append: Append;
+  /** Since when, in ms; 0 where nobody asks. */
+  readonly since: number;
   readonly answer: (answer: AppendAnswer) => void;
 }
 
@@ -36,6 +46,8 @@ interface Waiting {
 interface Call {
   readonly waiting: Waiting[];
 }
+
+type Reply = readonly [error: Error | null, result: unknown];
 
 const GROUP_BYTES_MAX = 4 * 1024 * 1024;
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
@@ -45,16 +57,24 @@ export class AppendQueue {
   private queuedBytes = 0;
   private isUnderWay = false;
   private isScheduled = false;
+  private readonly disk: DiskWait | undefined;
 
-  constructor(private readonly connection: ValkeyConnection) {}
+  constructor(
+    private readonly connection: ValkeyConnection,
+    private readonly client: Redis,
+    { isDurable }: { readonly isDurable: boolean },
+  ) {
+    if (isDurable) this.disk = new DiskWait(client.options.commandTimeout ?? 0);
+  }
 
   push(append: Append): Promise<AppendAnswer> {
-    if (this.connection.commands.status !== 'ready') return Promise.resolve(notSent('disconnected'));
+    if (this.client.status !== 'ready') return Promise.resolve(notSent('disconnected'));
     const bytes = bytesOf(append);
     if (this.queuedBytes + bytes > QUEUE_BYTES_MAX) return Promise.resolve(notSent('overloaded'));
     this.queuedBytes += bytes;
+    const since = this.disk === undefined ? 0 : performance.now();
     return new Promise((answer) => {
-      this.queue.push({ append, answer });
+      this.queue.push({ append, since, answer });
       this.schedule();
     });
   }
@@ -69,53 +89,88 @@ export class AppendQueue {
   }
 
   private async flush(): Promise<void> {
-    if (this.queue.length === 0) return;
-    const client = this.connection.commands;
+    const { client, disk } = this;
+    if (this.queue.length === 0 && disk?.isEmpty !== false) return;
     if (client.status !== 'ready') {
-      this.refuseQueue();
+      this.giveUp();
       return;
     }
     this.isUnderWay = true;
-    const calls = group(this.takeGroup());
-    const failure = await this.send(client, calls);
+    const calls = disk === undefined ? group(this.takeGroup()) : this.takeJoining(disk);
+    const isCut = await (disk === undefined ? this.send(calls, 'EVALSHA') : this.sendAndSync(disk, calls));
     this.isUnderWay = false;
-    if (failure !== undefined && failure.outcome === 'unknown') {
+    if (isCut) {
       this.connection.reset(client);
-      this.refuseQueue();
+      this.giveUp();
     }
     this.schedule();
   }
 
-  /** Sends the calls as one pipeline and answers each; returns a failure that concerns the connection. */
-  private async send(client: Redis, calls: readonly Call[]): Promise<StoreUnavailable | undefined> {
-    const pipeline = client.pipeline();
+  /** Sends the calls as one pipeline and answers each; says whether something else than Valkey has answered. */
+  private async send(calls: readonly Call[], command: 'EVALSHA' | 'EVAL'): Promise<boolean> {
+    const pipeline = this.client.pipeline();
     for (const call of calls) {
-      const { keys, args } = argumentsOf(call);
-      pipeline.call('EVALSHA', APPEND.sha, keys.length, ...keys, ...args);
+      const { script, keys, args } = argumentsOf(call);
+      pipeline.call(
+        command,
+        command === 'EVALSHA' ? script.sha : script.source,
+        keys.length,
+        ...keys,
+        ...args,
+      );
     }
-    let failure: StoreUnavailable | undefined;
-    const replies: readonly (readonly [error: Error | null, result: unknown])[] = await pipeline.exec().then(
+    if (this.disk !== undefined) {
+      pipeline.call('WAITAOF', 1, 0, this.disk.waitMs(performance.now(), calls[0]?.waiting[0]?.since));
+    }
+    const replies: readonly Reply[] = await pipeline.exec().then(
       (results) => results ?? [],
       (error: unknown) => calls.map(() => [error as Error, undefined] as const),
     );
+    const forgotten: Call[] = [];
+    let isCut = false;
     for (const [i, call] of calls.entries()) {
-      const [error, result] = replies[i] ?? [new Error('no reply'), undefined];
-      const answer = error === null ? toAnswer(result) : await this.again(client, call, error);
-      if (answer._tag === 'StoreUnavailable') failure = answer;
-      answerAll(call, answer);
+      const [error, result] = replies[i] ?? NO_REPLY;
+      if (error === null) this.onStored(call, result as readonly number[]);
+      else if (isNoScript(error)) forgotten.push(call);
+      else {
+        const failure = fromSentCommand(error);
+        isCut ||= failure.outcome === 'unknown';
+        answerAll(call, failure);
+      }
     }
-    return failure;
+    if (this.disk !== undefined) isCut = this.onWaited(this.disk, replies[calls.length] ?? NO_REPLY) || isCut;
+    // A digest that Valkey has forgotten was not run, so that one failure may be sent again, with the text.
+    if (forgotten.length > 0 && !isCut) return this.send(forgotten, 'EVAL');
+    for (const call of forgotten) answerAll(call, notSent('disconnected'));
+    return isCut;
   }
 
-  /** A digest that Valkey has forgotten was not run, so that one failure may be sent again, with the text. */
-  private async again(client: Redis, call: Call, error: Error): Promise<AppendAnswer> {
-    if (!isNoScript(error)) return fromSentCommand(error);
-    const { keys, args } = argumentsOf(call);
-    try {
-      return toAnswer(await client.call('EVAL', APPEND.source, keys.length, ...keys, ...args));
-    } catch (second) {
-      return fromSentCommand(second);
+  /** The socket's own timeout begins when something is sent; whoever asked before that was promised an answer, too. */
+  private async sendAndSync(disk: DiskWait, calls: readonly Call[]): Promise<boolean> {
+    const patienceMs = disk.patienceMs(performance.now(), calls[0]?.waiting[0]?.since);
+    const impatience = setTimeout(() => this.connection.reset(this.client), patienceMs);
+    const isCut = await this.send(calls, 'EVALSHA');
+    clearTimeout(impatience);
+    return isCut;
+  }
+
+  private onStored(call: Call, reply: readonly number[]): void {
+    const [first] = call.waiting;
+    const replied = (eventsBefore: number): AppendAnswer => ({ _tag: 'Replied', reply, eventsBefore });
+    if (this.disk === undefined || reply[0] === 0 || first === undefined) answerEach(call, replied);
+    else {
+      this.disk.add({
+        since: first.since,
+        answer: (failure) => (failure === undefined ? answerEach(call, replied) : answerAll(call, failure)),
+      });
     }
+  }
+
+  /** An error that Valkey has answered is as good as a timeout: what was stored is stored. */
+  private onWaited(disk: DiskWait, [error, result]: Reply): boolean {
+    if (error === null) disk.onAnswer(result, performance.now());
+    else disk.fail(notSynced(error));
+    return error !== null && fromSentCommand(error).outcome === 'unknown';
   }
 
   private takeGroup(): readonly Waiting[] {
@@ -132,7 +187,19 @@ export class AppendQueue {
     return taken;
   }
 
-  private refuseQueue(): void {
+  /** None while a sync is near; not those who have waited for so long that it would only be tried in vain. */
+  private takeJoining(disk: DiskWait): readonly Call[] {
+    const now = performance.now();
+    if (!disk.mayJoin(now)) return [];
+    const taken = this.takeGroup();
+    const isLate = ({ since }: Waiting): boolean => disk.isLate(since, now);
+    for (const { answer } of taken.filter(isLate)) answer(notSent('overloaded'));
+    return group(taken.filter((waiting) => !isLate(waiting)));
+  }
+
+  /** What the next connection says of the disk says nothing of what was written over this one. */
+  private giveUp(): void {
+    this.disk?.fail(notSynced(undefined));
     const refused = this.queue;
     this.queue = [];
     this.queuedBytes = 0;
@@ -140,50 +207,47 @@ export class AppendQueue {
   }
 }
 
-const bytesOf = (append: Append): number =>
-  append.events.reduce((sum, { body, meta }) => sum + body.length + meta.length, 64);
+const NO_REPLY: Reply = [new Error('no reply'), undefined];
 
+const bytesOf = (append: Append): number => append.texts.reduce((sum, text) => sum + text.length, 64);
+
+/** Calls in such an order that each stream gets its events in the order in which they were pushed. */
 const group = (taken: readonly Waiting[]): readonly Call[] => {
   const calls: Call[] = [];
   const open = new Map<string, Call>();
   for (const waiting of taken) {
-    const { shareable } = waiting.append;
-    const shared = shareable === undefined ? undefined : open.get(shareable);
+    const { keys, isShareable } = waiting.append;
+    const [stream] = keys;
+    const shared = isShareable ? open.get(stream) : undefined;
     if (shared !== undefined) {
       shared.waiting.push(waiting);
       continue;
     }
     const call = { waiting: [waiting] };
     calls.push(call);
-    if (shareable !== undefined) open.set(shareable, call);
+    if (isShareable) open.set(stream, call);
+    else open.delete(stream);
   }
   return calls;
 };
 
-const argumentsOf = (call: Call): { readonly keys: readonly string[]; readonly args: readonly string[] } => {
+const argumentsOf = (call: Call): Pick<Append, 'script' | 'keys' | 'args'> => {
   const first = call.waiting[0];
   if (first === undefined) throw new Error('a call has at least one append');
+  const { script, keys } = first.append;
   const args = [...first.append.args];
-  for (const { append } of call.waiting) for (const { body, meta } of append.events) args.push(body, meta);
-  return { keys: first.append.keys, args };
+  for (const { append } of call.waiting) for (const text of append.texts) args.push(text);
+  return { script, keys, args };
 };
 
-const toAnswer = (result: unknown): AppendAnswer => {
-  const [stored, second, third] = result as [number, number, number | undefined];
-  return stored === 1
-    ? { _tag: 'Stored', firstOffset: second, firstN: third ?? 0 }
-    : { _tag: 'Conflict', actual: second };
-};
-
-/** Each append of a call gets the place of its own first event. */
-const answerAll = (call: Call, answer: AppendAnswer): void => {
-  let before = 0;
+const answerEach = (call: Call, answer: (eventsBefore: number) => AppendAnswer): void => {
+  let eventsBefore = 0;
   for (const { append, answer: resolve } of call.waiting) {
-    resolve(
-      answer._tag === 'Stored'
-        ? { _tag: 'Stored', firstOffset: answer.firstOffset + before, firstN: answer.firstN + before }
-        : answer,
-    );
-    before += append.events.length;
+    resolve(answer(eventsBefore));
+    eventsBefore += append.eventCount;
   }
+};
+
+const answerAll = (call: Call, failure: StoreUnavailable): void => {
+  for (const { answer } of call.waiting) answer(failure);
 };

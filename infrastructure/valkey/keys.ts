@@ -8,6 +8,8 @@ import type { Stream } from '../../application/ports/event-store.js';
 export interface KeyNames {
   readonly key: (stream: Stream) => string;
   readonly channel: (stream: Stream) => string;
+  /** Where it is remembered what was appended under an idempotency key. */
+  readonly idempotency: (key: string) => string;
 }
 
 export const keyNames = ({
@@ -18,7 +20,12 @@ export const keyNames = ({
   readonly db: number;
 }): KeyNames => {
   const key = (stream: Stream): string => `${keyPrefix}${unprefixed(stream)}`;
-  return { key, channel: (stream) => `${key(stream)}@${db}` };
+  return {
+    key,
+    channel: (stream) => `${key(stream)}@${db}`,
+    // The colons that part such a key may stay: what is encoded has none of its own that would mean anything else.
+    idempotency: (once) => `${keyPrefix}idempotency:${encoded(once).replaceAll('%3A', ':')}`,
+  };
 };
 
 const unprefixed = (stream: Stream): string => {

@@ -1,6 +1,7 @@
 /**
  * Events as they lie on disk. A message is its payload text, untouched, and `meta`, a JSON object of whatever else the
- * producer gave (absent where there is nothing else). Every other event is one JSON text.
+ * producer gave (absent where there is nothing else). A loss is its reason, and between which places it is where that
+ * has to be said. Every other event is one JSON text.
  * Fields are only ever added; what an older version wrote decodes for ever.
  */
 import { either as E, function as F } from 'fp-ts';
@@ -8,20 +9,27 @@ import * as t from 'io-ts';
 import type { StoredEvent, Stream } from '../../application/ports/event-store.js';
 import { parseTopicName, type TopicName } from '../../domain/topic/topic-name.js';
 import { parseTopicPattern, type TopicPattern } from '../../domain/topic/topic-pattern.js';
-import type { MessagePublished } from '../../domain/topic/topic-events.js';
+import type { MessagePublished, MessagesLost } from '../../domain/topic/topic-events.js';
 import type { Offset } from '../../domain/message/offset.js';
 
-/** The two texts that a stream entry consists of; `meta` is empty where there is none. */
+/** The two texts that a stream entry consists of; `meta` is empty where there is none, and begins with LOST for a loss. */
 export interface StoredTexts {
   readonly body: string;
   readonly meta: string;
 }
 
-/** The field of a stream entry that holds `body`. */
+/** The field of a topic's entry that holds why messages were lost; in front of `meta`, it says that `body` is that. */
+export const LOST = 'lost';
+
+/** The field of a stream entry that holds `body`, except for a loss. */
 export const bodyField = (stream: Stream): 'payload' | 'event' =>
   stream.kind === 'topic' ? 'payload' : 'event';
 
 export const encodeEvent = (event: StoredEvent): StoredTexts => {
+  if (event.type === 'MessagesLost') {
+    const { reason, between } = event;
+    return { body: reason, meta: between === undefined ? LOST : LOST + JSON.stringify(between) };
+  }
   if (event.type !== 'MessagePublished') return { body: JSON.stringify(event), meta: '' };
   const { payload, expiresAt, key, priority, headers } = event;
   const isPlain =
@@ -33,12 +41,31 @@ export const encodeEvent = (event: StoredEvent): StoredTexts => {
 export const decodeEvent = (stream: Stream, { body, meta }: StoredTexts): StoredEvent | undefined => {
   switch (stream.kind) {
     case 'topic':
-      return decodeMessage(body, meta);
+      return meta.startsWith(LOST) ? decodeLoss(body, meta.slice(LOST.length)) : decodeMessage(body, meta);
     case 'subscription':
       return decodeJson(SubscriptionEventCodec, body);
     case 'catalogue':
       return decodeJson(CatalogueEventCodec, body);
   }
+};
+
+/** The texts of an entry, from its fields; undefined where it has none of ours. */
+export const textsOf = (
+  stream: Stream,
+  field: (name: string) => string | undefined,
+): StoredTexts | undefined => {
+  const meta = field('meta') ?? '';
+  const reason = field(LOST);
+  if (reason !== undefined) return { body: reason, meta: LOST + meta };
+  const body = field(bodyField(stream));
+  return body === undefined ? undefined : { body, meta };
+};
+
+const decodeLoss = (reason: string, place: string): MessagesLost | undefined => {
+  if (!LossReason.is(reason)) return undefined;
+  if (place === '') return { type: 'MessagesLost', reason };
+  const between = decodeJson(BetweenCodec, place);
+  return between === undefined ? undefined : { type: 'MessagesLost', reason, between };
 };
 
 const decodeMessage = (payload: string, meta: string): MessagePublished | undefined => {
@@ -80,6 +107,15 @@ const fromParser = <A extends string>(
     t.identity,
   );
 
+/** A field that older versions did not write. */
+const absentAs = <A>(codec: t.Type<A, unknown>, value: A): t.Type<A, unknown> =>
+  new t.Type<A, unknown>(
+    codec.name,
+    codec.is,
+    (u, context) => (u === undefined ? t.success(value) : codec.validate(u, context)),
+    t.identity,
+  );
+
 const TopicNameCodec = fromParser<TopicName>('TopicName', parseTopicName);
 const TopicPatternCodec = fromParser<TopicPattern>('TopicPattern', parseTopicPattern);
 
@@ -92,12 +128,20 @@ const MetaCodec = t.exact(
   }),
 );
 
+const LossReason = t.keyof({ storage_rollback: null, stream_reset: null });
+
 const CatalogueEventCodec = t.strict({ type: t.literal('TopicCreated'), topic: TopicNameCodec });
 
 const Cursor = t.strict({ offset: OffsetCodec, n: t.number });
+const BetweenCodec = t.strict({ from: Cursor, to: Cursor });
 const Pending = t.strict({ cursor: Cursor, attempt: t.number, notBefore: t.number });
 const Guarantee = t.keyof({ at_least_once: null, at_most_once: null });
-const Settings = t.strict({ ackTimeoutMs: t.number, maxInFlight: t.number, maxDeliveries: t.number });
+const Settings = t.strict({
+  ackTimeoutMs: t.number,
+  maxInFlight: t.number,
+  maxDeliveries: t.number,
+  backoffMs: absentAs<readonly number[]>(t.readonlyArray(t.number), []),
+});
 const Offsets = t.readonlyArray(OffsetCodec);
 
 const SubscriptionEventCodec = t.union([
@@ -124,7 +168,25 @@ const SubscriptionEventCodec = t.union([
     offsets: Offsets,
     notBefore: t.number,
   }),
-  t.strict({ type: t.literal('DeliveryExpired'), topic: TopicNameCodec, offsets: Offsets }),
+  t.strict({
+    type: t.literal('DeadlineExtended'),
+    topic: TopicNameCodec,
+    offsets: Offsets,
+    deadline: t.number,
+  }),
+  t.strict({
+    type: t.literal('DeliveryExpired'),
+    topic: TopicNameCodec,
+    offsets: Offsets,
+    notBefore: absentAs(t.number, 0),
+  }),
+  t.strict({
+    type: t.literal('MessagesDeadLettered'),
+    topic: TopicNameCodec,
+    offsets: Offsets,
+    reason: t.keyof({ max_deliveries: null, terminated: null }),
+  }),
+  t.strict({ type: t.literal('TopicsForgotten'), topics: t.readonlyArray(TopicNameCodec) }),
   t.strict({ type: t.literal('MessagesSkipped'), topic: TopicNameCodec, next: Cursor }),
   t.strict({
     type: t.literal('PositionCommitted'),

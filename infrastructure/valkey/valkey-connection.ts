@@ -1,27 +1,45 @@
 /**
  * ValkeyConnection: the sockets to one Valkey and how they behave when it is slow, gone or back.
  * Promises: a command is sent at once or refused at once, never queued for later and never sent twice (an append would
- *   be doubled); appends, bulk reads and pub/sub have a socket each, so that a long replay delays no publish; a socket
- *   that leaves a command unanswered for `commandTimeoutMs` is dropped and opened anew; so is a silent pub/sub socket.
+ *   be doubled); appends, appends that wait for the disk, bulk reads and pub/sub have a socket each, so that a long
+ *   replay or a slow disk delays no publish; a socket that leaves a command unanswered for `commandTimeoutMs` is
+ *   dropped and opened anew; so is a silent pub/sub socket. A Valkey that may forget what it is given is found out at
+ *   every connect and within ten seconds of being configured like that, and is a problem until it is not.
  */
 import { Redis } from 'iovalkey';
 import type { HealthProbe } from '../../application/ports/event-store.js';
 import type { Logger } from '../../application/ports/logger.js';
-import { APPEND, BOUNDS, type Script } from './scripts.js';
+import { SCRIPTS, type Script } from './scripts.js';
+import { fromSentCommand } from './valkey-errors.js';
+import { INSPECTED_SECTIONS, inspect } from './valkey-inspection.js';
 import type { ValkeySettings } from './valkey-settings.js';
 
-/** How often the pub/sub socket, on which nobody waits for an answer, is asked whether it lives. */
-const WATCHDOG_MS = 5_000;
+/**
+ * How often the pub/sub socket, on which nobody waits for an answer, is asked whether it lives, and Valkey how it is
+ * configured. A change is to be known within ten seconds; the question itself may take the command timeout.
+ */
+const WATCHDOG_MS = 2_000;
+/**
+ * WAITAOF may wait for as long as any command may take, and answers afterwards. With the default command timeout that
+ * still leaves a producer its answer within 2.5 s.
+ */
+const SYNC_ROOM_MS = 300;
 const NOT_INSPECTED = 'valkey: its configuration was not looked at yet';
 const RECONNECT_MS_MIN = 50;
 const RECONNECT_MS_MAX = 2_000;
 
 export class ValkeyConnection implements HealthProbe {
   readonly commands: Redis;
+  /** For appends that are answered after WAITAOF, which holds up everything behind it on its socket. */
+  readonly durable: Redis;
   readonly reads: Redis;
   readonly subscriber: Redis;
   private readonly watchdog: NodeJS.Timeout;
   private unsafe: readonly string[] = [NOT_INSPECTED];
+  private seenLogging = true;
+  private isInspecting = false;
+  /** At the first look at this connection's Valkey: what it evicted before was another time. */
+  private evictedBefore: number | undefined;
   private isClosed = false;
 
   constructor(
@@ -29,16 +47,33 @@ export class ValkeyConnection implements HealthProbe {
     private readonly logger: Logger,
   ) {
     this.commands = this.client('commands');
+    this.durable = this.client('durable', settings.commandTimeoutMs + SYNC_ROOM_MS);
     this.reads = this.client('reads');
     this.subscriber = this.client('subscriber');
-    this.commands.on('ready', () => void this.inspect());
-    this.watchdog = setInterval(() => void this.askSubscriber(), WATCHDOG_MS);
+    this.commands.on('ready', () => {
+      this.evictedBefore = undefined;
+      void this.inspect();
+    });
+    this.watchdog = setInterval(() => {
+      void this.askSubscriber();
+      void this.inspect();
+    }, WATCHDOG_MS);
+  }
+
+  /** Whether events can be stored, read and heard of, as far as it is known without asking. */
+  get isUp(): boolean {
+    return [this.commands, this.reads, this.subscriber].every(({ status }) => status === 'ready');
+  }
+
+  /** Whether Valkey keeps a log that could be synced, as last seen. True until it is known. */
+  get logsToDisk(): boolean {
+    return this.seenLogging;
   }
 
   /** Resolves once every socket is usable; keeps trying until then or until closed. */
   async ready(): Promise<void> {
     await Promise.all(
-      [this.commands, this.reads, this.subscriber].map(
+      this.clients.map(
         (client) =>
           new Promise<void>((resolve) => {
             if (client.status === 'ready') resolve();
@@ -71,6 +106,8 @@ export class ValkeyConnection implements HealthProbe {
   async problems(): Promise<readonly string[]> {
     if (this.commands.status !== 'ready' || this.reads.status !== 'ready') return ['valkey: not connected'];
     if (this.subscriber.status !== 'ready') return ['valkey: pub/sub is not connected'];
+    // Not asked whether it answers: it may well be waiting for the disk.
+    if (this.durable.status !== 'ready') return ['valkey: the connection for fsync is not connected'];
     try {
       await this.commands.ping();
     } catch (error) {
@@ -84,10 +121,14 @@ export class ValkeyConnection implements HealthProbe {
   close(): void {
     this.isClosed = true;
     clearInterval(this.watchdog);
-    for (const client of [this.commands, this.reads, this.subscriber]) client.disconnect();
+    for (const client of this.clients) client.disconnect();
   }
 
-  private client(role: string): Redis {
+  private get clients(): readonly Redis[] {
+    return [this.commands, this.durable, this.reads, this.subscriber];
+  }
+
+  private client(role: string, answerTimeoutMs = this.settings.commandTimeoutMs): Redis {
     const { host, port, username, password, db, commandTimeoutMs } = this.settings;
     const client = new Redis({
       host,
@@ -101,7 +142,7 @@ export class ValkeyConnection implements HealthProbe {
       // The feed does it, and then reads what it has missed. The client forgets to when the socket breaks once more.
       autoResubscribe: false,
       maxRetriesPerRequest: 0,
-      commandTimeout: commandTimeoutMs,
+      commandTimeout: answerTimeoutMs,
       connectTimeout: commandTimeoutMs,
       keepAlive: 10_000,
       // A big append-only file may take minutes to load; until then the socket is not ready.
@@ -126,33 +167,50 @@ export class ValkeyConnection implements HealthProbe {
 
   private async loadScripts(client: Redis): Promise<void> {
     try {
-      await Promise.all([APPEND, BOUNDS].map(({ source }) => client.script('LOAD', source)));
+      await Promise.all(SCRIPTS.map(({ source }) => client.script('LOAD', source)));
     } catch (error) {
       // Not fatal: `run` sends the text where the digest is not known.
       this.logger.warn('valkey_scripts_not_loaded', { error });
     }
   }
 
-  /** Valkey must keep what it is given: DESIGN §5. Checked at every connect, since it may be another Valkey now. */
+  /**
+   * Valkey must keep what it is given: DESIGN §5. Looked at again and again, since it can be configured anew while we
+   * are connected, and after a reconnect may be another Valkey.
+   */
   private async inspect(): Promise<void> {
+    if (this.commands.status !== 'ready' || this.isInspecting) return;
+    this.isInspecting = true;
     try {
-      const [memory, persistence] = await Promise.all([
-        this.commands.info('memory'),
-        this.commands.info('persistence'),
-      ]);
-      const policy = /maxmemory_policy:(\S+)/.exec(memory)?.[1];
-      const isLogging = /aof_enabled:(\d)/.exec(persistence)?.[1] === '1';
-      this.unsafe = [
-        ...(policy === 'noeviction'
-          ? []
-          : [`valkey: maxmemory-policy is ${policy}, must be noeviction: it would evict whole topics`]),
-        ...(isLogging ? [] : ['valkey: appendonly is off: a restart of Valkey would lose every message']),
-      ];
-      for (const problem of this.unsafe) this.logger.error('valkey_unsafe', { problem });
+      const { problems, logsToDisk, evictedKeys } = inspect(
+        await this.commands.info(...INSPECTED_SECTIONS),
+        this.evictedBefore,
+      );
+      this.evictedBefore ??= evictedKeys;
+      this.seenLogging = logsToDisk ?? this.seenLogging;
+      this.conclude(problems, { evictedKeys });
     } catch (error) {
-      // An ACL may hide it from us; that is a reason to say so, not one to refuse service.
-      if (isReply(error)) this.unsafe = [];
-      this.logger.warn('valkey_not_inspected', { error });
+      // An ACL may hide it from us. Whoever set that up knows whether it is safe, and can say so.
+      if (isReply(error))
+        this.conclude([`valkey: its configuration cannot be checked: ${error.message}`], {});
+      else if (!this.isClosed) this.logger.warn('valkey_not_inspected', { error });
+      if (fromSentCommand(error).reason === 'timeout') this.reset(this.commands);
+    }
+    this.isInspecting = false;
+  }
+
+  /** One line for each change, however often it is looked at. */
+  private conclude(problems: readonly string[], fields: Readonly<Record<string, unknown>>): void {
+    const before = this.unsafe;
+    this.unsafe = problems;
+    const level = this.settings.allowUnsafe ? 'warn' : 'error';
+    for (const problem of problems) {
+      if (!before.includes(problem)) this.logger[level]('valkey_unsafe', { problem, ...fields });
+    }
+    for (const problem of before) {
+      if (problem !== NOT_INSPECTED && !problems.includes(problem)) {
+        this.logger.info('valkey_safe_again', { problem });
+      }
     }
   }
 

@@ -34,3 +34,6 @@ export const fromSentCommand = (error: unknown): StoreUnavailable => {
   if (error.message.startsWith(NOT_WRITABLE)) return notSent('disconnected');
   return unavailable('unknown', error.message.includes('timed out') ? 'timeout' : 'disconnected', error);
 };
+
+/** It was stored, but nobody can say that it is on the disk. */
+export const notSynced = (cause: unknown): StoreUnavailable => unavailable('unknown', 'timeout', cause);

@@ -2,6 +2,8 @@
  * EventFeed on Valkey pub/sub. The append script publishes what it stores, so a message is here one hop after it is
  * stored, at a cost that does not depend on how many topics are followed. Pub/sub is only the fast path: whatever it
  * loses shows as a missing `n`, after a reconnect or in the periodic position check, and is read from the stream.
+ * What the stream itself has lost shows as an end before the place that was told last, or as an `n` that is told a
+ * second time; it is recorded (lost-messages.ts) before anything is told that came after it.
  *
  * HOT PATH, budget 4 µs per event (npm run bench): text is cut, not parsed; events of one tick are told as one batch.
  */
@@ -16,6 +18,7 @@ import type {
 import type { Logger } from '../../application/ports/logger.js';
 import type { Cursor, Offset, Recorded } from '../../domain/message/offset.js';
 import type { KeyNames } from './keys.js';
+import type { LostMessages, Reached } from './lost-messages.js';
 import { decodeEvent } from './recorded-event-codec.js';
 import { FIELD_SEPARATOR, RECORD_SEPARATOR } from './scripts.js';
 import type { ValkeyConnection } from './valkey-connection.js';
@@ -39,9 +42,9 @@ interface Channel {
   arrived: Recorded<StoredEvent>[];
   isRepairing: boolean;
   /**
-   * The pub/sub connection on which it is known that nothing was missed before. A stream that has lost its tail counts
-   * on from where it is, so after a break `n` may fit although messages are missing: until the stream was asked,
-   * nothing is passed on.
+   * The pub/sub connection on which it is known that nothing was missed before. A stream that has lost its end may be
+   * counted on from where it is, so after a break `n` may fit although messages are missing: until the stream was
+   * asked, nothing is passed on.
    */
   wholeOn: number;
   /** Waits for the end of the tick to be passed on. */
@@ -72,11 +75,16 @@ export class ValkeyEventFeed implements EventFeed {
     private readonly connection: ValkeyConnection,
     private readonly store: EventStore,
     private readonly names: KeyNames,
+    private readonly lost: LostMessages,
     private readonly logger: Logger,
   ) {
+    lost.observeFollowed(() => this.reached());
     connection.subscriber.on('message', (name: string, text: string) => this.onMessage(name, text));
     connection.subscriber.on('ready', () => void this.resume());
-    connection.reads.on('ready', () => void this.checkPositions());
+    // `commands` as well: a loss that was found out without it could not be recorded.
+    for (const client of [connection.reads, connection.commands]) {
+      client.on('ready', () => void this.checkPositions());
+    }
     this.timer = setInterval(() => void this.checkPositions(), POSITION_CHECK_MS);
   }
 
@@ -111,6 +119,12 @@ export class ValkeyEventFeed implements EventFeed {
     clearInterval(this.timer);
     for (const channel of this.channels.values()) channel.followers.clear();
     this.channels.clear();
+  }
+
+  private *reached(): Iterable<Reached> {
+    for (const { stream, last } of this.channels.values()) {
+      if (stream.kind === 'topic' && last !== undefined) yield { topic: stream.topic, end: last };
+    }
   }
 
   private open(stream: Stream, name: string): Channel {
@@ -235,22 +249,21 @@ export class ValkeyEventFeed implements EventFeed {
     const arrived = channel.arrived;
     channel.arrived = [];
     let n = channel.last.n;
-    const hole = arrived.findIndex((recorded) => {
+    const broken = arrived.findIndex((recorded) => {
       if (channel.last !== undefined && recorded.offset <= channel.last.offset) return false;
-      const isHole = recorded.n > n + 1;
-      n = recorded.n;
-      return isHole;
+      n += 1;
+      return recorded.n !== n;
     });
-    if (hole === -1) {
+    if (broken === -1) {
       this.tell(channel, arrived);
       return;
     }
-    this.tell(channel, arrived.slice(0, hole));
-    channel.arrived = arrived.slice(hole);
+    this.tell(channel, arrived.slice(0, broken));
+    channel.arrived = arrived.slice(broken);
     void this.repair(channel);
   }
 
-  /** Tells what lies above `last`. A lower `n` than expected means that the stream has started over: told as it is. */
+  /** Tells what lies above `last`. */
   private tell(channel: Channel, events: readonly Recorded<StoredEvent>[]): void {
     const { last } = channel;
     const isNew = last === undefined || (events[0]?.offset ?? 0) > last.offset;
@@ -279,7 +292,7 @@ export class ValkeyEventFeed implements EventFeed {
   }
 
   private async readOn(channel: Channel): Promise<boolean> {
-    for (;;) {
+    for (let isRestored = false; ;) {
       const { last } = channel;
       if (last === undefined || this.channels.get(channel.name) !== channel) return false;
       const read = await this.store.read(channel.stream, last.offset, REPAIR_PAGE)();
@@ -287,9 +300,27 @@ export class ValkeyEventFeed implements EventFeed {
         this.logger.warn('feed_repair_failed', { channel: channel.name, reason: read.left.reason });
         return false;
       }
-      if (read.right.length === 0) return true;
+      const next = read.right[0];
+      if (next === undefined) return true;
+      if (next.n <= last.n && !isRestored) {
+        // Counted from a lower number than was told. With the marker in the stream, it is read once more.
+        if (!(await this.restore(channel, last))) return false;
+        isRestored = true;
+        continue;
+      }
       this.tell(channel, read.right);
     }
+  }
+
+  /** Records that the stream has lost what was told up to `end`. False where that is to be tried again. */
+  private async restore({ stream }: Channel, end: Cursor): Promise<boolean> {
+    if (stream.kind !== 'topic') return true;
+    const restored = await this.lost.restore([{ topic: stream.topic, end }]);
+    // A Valkey that takes no writes must not keep us from telling what it still has.
+    return (
+      E.isRight(restored) ||
+      (restored.left.outcome === 'not_stored' && restored.left.reason !== 'disconnected')
+    );
   }
 
   private async checkPositions(): Promise<void> {
@@ -315,13 +346,13 @@ export class ValkeyEventFeed implements EventFeed {
     const bounds = await this.store.bounds(channel.stream)();
     if (E.isLeft(bounds) || channel.last === undefined) return;
     const { last } = bounds.right;
-    if (last.offset > channel.last.offset) {
+    if (last.n < before.n || last.offset < before.offset) {
+      // It had come further when we asked. From now on it ends there again, or behind it.
+      if (!(await this.restore(channel, before)) || !(await this.repair(channel))) return;
+    } else if (last.offset > channel.last.offset) {
       if (!(await this.repair(channel))) return;
       // What is still above us is not ours: somebody else has written into the stream.
       if (last.offset > channel.last.offset) channel.last = last;
-    } else if (last.n < before.n && channel.last === before) {
-      // The stream has lost its tail. Offsets go on above ours, but they will be counted from there.
-      channel.last = { offset: before.offset, n: last.n };
     }
     channel.wholeOn = Math.max(channel.wholeOn, subscribedOn);
     this.touch(channel);

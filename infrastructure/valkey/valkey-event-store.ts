@@ -1,5 +1,6 @@
 /**
- * EventStore on Valkey Streams: one script for every append, XRANGE for reads. Holds no events itself.
+ * EventStore on Valkey Streams: one script for every append, XRANGE for reads. Holds no events itself. Appends that are
+ * to be on the disk before they are answered go over a connection of their own: nobody else waits for the disk.
  * Keys, entry fields and channels: docs/storage.md.
  */
 import type { taskEither as TE } from 'fp-ts';
@@ -7,7 +8,10 @@ import { either as E } from 'fp-ts';
 import type {
   AppendOptions,
   Bounds,
+  Durability,
   EventStore,
+  OnceItem,
+  OnceOutcome,
   RetentionSettings,
   StoredEvent,
   StoreUnavailable,
@@ -24,10 +28,11 @@ import {
   type Offset,
   type Recorded,
 } from '../../domain/message/offset.js';
-import { AppendQueue, type Append } from './append-queue.js';
+import { AppendQueue, type Append, type AppendAnswer, type Replied } from './append-queue.js';
 import type { KeyNames } from './keys.js';
-import { bodyField, decodeEvent, encodeEvent } from './recorded-event-codec.js';
-import { BOUNDS } from './scripts.js';
+import type { LostMessages } from './lost-messages.js';
+import { bodyField, decodeEvent, encodeEvent, textsOf } from './recorded-event-codec.js';
+import { APPEND, APPEND_ONCE, BOUNDS, ONCE_DUPLICATE, ONCE_STORED } from './scripts.js';
 import type { ValkeyConnection } from './valkey-connection.js';
 import { fromSentCommand, notSent } from './valkey-errors.js';
 
@@ -36,14 +41,17 @@ type Entry = readonly [id: string, fields: readonly string[]];
 
 export class ValkeyEventStore implements EventStore {
   private readonly queue: AppendQueue;
+  private readonly durableQueue: AppendQueue;
 
   constructor(
     private readonly connection: ValkeyConnection,
     private readonly names: KeyNames,
     private readonly retention: RetentionSettings,
+    private readonly lost: LostMessages,
     private readonly logger: Logger,
   ) {
-    this.queue = new AppendQueue(connection);
+    this.queue = new AppendQueue(connection, connection.commands, { isDurable: false });
+    this.durableQueue = new AppendQueue(connection, connection.durable, { isDurable: true });
   }
 
   append<Event extends StoredEvent>(
@@ -52,17 +60,28 @@ export class ValkeyEventStore implements EventStore {
     options: AppendOptions = {},
   ): TE.TaskEither<StoreUnavailable | VersionConflict, readonly Cursor[]> {
     return async () => {
-      const answer = await this.queue.push(this.toAppend(stream, events, options.expected));
-      switch (answer._tag) {
-        case 'Stored':
-          return E.right(
-            events.map((_, i) => ({ offset: (answer.firstOffset + i) as Offset, n: answer.firstN + i })),
-          );
-        case 'Conflict':
-          return E.left({ _tag: 'VersionConflict', actual: answer.actual });
-        case 'StoreUnavailable':
-          return E.left(answer);
-      }
+      const answer = await this.push(this.toAppend(stream, events, options.expected), options.durability);
+      if (answer._tag === 'StoreUnavailable') return E.left(answer);
+      const appended = toAppended(answer, events.length);
+      if (E.isRight(appended)) this.remember(stream, appended.right);
+      return appended;
+    };
+  }
+
+  appendOnce<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    items: readonly OnceItem<Event>[],
+    { durability = 'stored' }: Pick<AppendOptions, 'durability'> = {},
+  ): TE.TaskEither<StoreUnavailable, readonly OnceOutcome[]> {
+    return async () => {
+      const answer = await this.push(this.toAppendOnce(stream, items, durability), durability);
+      if (answer._tag === 'StoreUnavailable') return E.left(answer);
+      const outcomes = toOutcomes(answer, items.length);
+      this.remember(
+        stream,
+        outcomes.flatMap((outcome) => (outcome._tag === 'Stored' ? [outcome.at] : [])),
+      );
+      return E.right(outcomes);
     };
   }
 
@@ -100,6 +119,23 @@ export class ValkeyEventStore implements EventStore {
     });
   }
 
+  /** Commands: https://valkey.io/commands/xdel/ (an entry's place is not given again). */
+  remove(stream: Stream, offsets: readonly Offset[]): TE.TaskEither<StoreUnavailable, number> {
+    return this.readTask((client) =>
+      offsets.length === 0
+        ? Promise.resolve(0)
+        : client.xdel(this.names.key(stream), ...offsets.map(formatOffset)),
+    );
+  }
+
+  /** What an append was answered with is known to have been stored, whatever Valkey may forget. */
+  private remember(stream: Stream, places: readonly Cursor[]): void {
+    const first = places[0];
+    const last = places[places.length - 1];
+    if (stream.kind === 'topic' && first !== undefined && last !== undefined)
+      this.lost.appended(stream.topic, first, last);
+  }
+
   private readTask<A>(
     run: (client: ValkeyConnection['reads']) => Promise<A>,
   ): TE.TaskEither<StoreUnavailable, A> {
@@ -116,27 +152,79 @@ export class ValkeyEventStore implements EventStore {
     };
   }
 
-  private toAppend(stream: Stream, events: readonly StoredEvent[], expected: number | undefined): Append {
+  private push(append: Append, durability: Durability = 'stored'): Promise<AppendAnswer> {
+    if (durability === 'stored') return this.queue.push(append);
+    return this.connection.logsToDisk
+      ? this.durableQueue.push(append)
+      : Promise.resolve(notSent('not_durable'));
+  }
+
+  private toAppend(stream: Stream, events: readonly StoredEvent[], expected: Cursor | undefined): Append {
+    const texts: string[] = [];
+    for (const event of events) {
+      const { body, meta } = encodeEvent(event);
+      texts.push(body, meta);
+    }
+    return {
+      script: APPEND,
+      keys: this.keysOf(stream),
+      args: this.argsOf(stream, expected),
+      isShareable: expected === undefined,
+      texts,
+      eventCount: events.length,
+    };
+  }
+
+  private toAppendOnce(
+    stream: Stream,
+    items: readonly OnceItem<StoredEvent>[],
+    durability: Durability,
+  ): Append {
+    const streamKeys = this.keysOf(stream);
+    const recordKeys: string[] = [];
+    const texts: string[] = [];
+    for (const { event, once } of items) {
+      const { body, meta } = encodeEvent(event);
+      texts.push(body, meta);
+      if (once === undefined) texts.push('', '', '');
+      else {
+        recordKeys.push(this.names.idempotency(once.key));
+        // Lua counts from 1. The window is a whole number of ms that is not 0, or it would be refused.
+        const place = streamKeys.length + recordKeys.length;
+        texts.push(String(place), once.fingerprint, String(Math.max(1, Math.ceil(once.windowMs))));
+      }
+    }
+    return {
+      script: APPEND_ONCE,
+      keys: [...streamKeys, ...recordKeys],
+      args: [...this.argsOf(stream, undefined), durability === 'fsync' ? '1' : ''],
+      isShareable: false,
+      texts,
+      eventCount: items.length,
+    };
+  }
+
+  private keysOf(stream: Stream): Append['keys'] {
+    const key = this.names.key(stream);
+    return stream.kind === 'topic' ? [key, this.names.key(CATALOGUE)] : [key];
+  }
+
+  /** The fixed arguments that both scripts begin with. */
+  private argsOf(stream: Stream, expected: Cursor | undefined): readonly string[] {
     const { messagesMs, subscriptionMs, messagesPerTopicMax } = this.retention;
     const isTopic = stream.kind === 'topic';
-    const key = this.names.key(stream);
     // A topic outlives its last message by as long as any subscription may still ask for what followed it.
     const idleMs = isTopic ? messagesMs + subscriptionMs : subscriptionMs;
-    return {
-      keys: isTopic ? [key, this.names.key(CATALOGUE)] : [key],
-      args: [
-        expected === undefined ? '' : String(expected),
-        stream.kind === 'subscription' ? '' : this.names.channel(stream),
-        bodyField(stream),
-        stream.kind === 'catalogue' ? '' : String(idleMs),
-        isTopic ? String(messagesPerTopicMax) : '',
-        isTopic ? String(messagesMs) : '',
-        isTopic ? this.names.channel(CATALOGUE) : '',
-        isTopic ? encodeEvent({ type: 'TopicCreated', topic: stream.topic }).body : '',
-      ],
-      ...(expected === undefined ? { shareable: key } : {}),
-      events: events.map(encodeEvent),
-    };
+    return [
+      expected === undefined ? '' : `${expected.offset} ${expected.n}`,
+      stream.kind === 'subscription' ? '' : this.names.channel(stream),
+      bodyField(stream),
+      stream.kind === 'catalogue' ? '' : String(idleMs),
+      isTopic ? String(messagesPerTopicMax) : '',
+      isTopic ? String(messagesMs) : '',
+      isTopic ? this.names.channel(CATALOGUE) : '',
+      isTopic ? encodeEvent({ type: 'TopicCreated', topic: stream.topic }).body : '',
+    ];
   }
 
   private toRecorded<Event extends StoredEvent>(
@@ -165,11 +253,38 @@ const fromEntry = <Event extends StoredEvent>(
     return undefined;
   };
   const n = Number(field('n'));
-  const body = field(bodyField(stream));
-  if (E.isLeft(offset) || body === undefined || !Number.isSafeInteger(n)) return undefined;
-  const event = decodeEvent(stream, { body, meta: field('meta') ?? '' });
+  const texts = textsOf(stream, field);
+  if (E.isLeft(offset) || texts === undefined || !Number.isSafeInteger(n)) return undefined;
+  const event = decodeEvent(stream, texts);
   return event === undefined ? undefined : { offset: offset.right, n, event: event as Event };
 };
+
+const place = (offset: number | undefined, n: number | undefined): Cursor => ({
+  offset: (offset ?? 0) as Offset,
+  n: n ?? 0,
+});
+
+const toAppended = (
+  { reply: [stored, offset = 0, n = 0], eventsBefore }: Replied,
+  count: number,
+): E.Either<VersionConflict, readonly Cursor[]> =>
+  stored === 1
+    ? E.right(Array.from({ length: count }, (_, i) => place(offset + eventsBefore + i, n + eventsBefore + i)))
+    : E.left({ _tag: 'VersionConflict', actual: place(offset, n) });
+
+/** Three numbers for each item, behind the first. */
+const toOutcomes = ({ reply }: Replied, count: number): readonly OnceOutcome[] =>
+  Array.from({ length: count }, (_, i): OnceOutcome => {
+    const at = place(reply[3 * i + 2], reply[3 * i + 3]);
+    switch (reply[3 * i + 1]) {
+      case ONCE_STORED:
+        return { _tag: 'Stored', at };
+      case ONCE_DUPLICATE:
+        return { _tag: 'Duplicate', at };
+      default:
+        return { _tag: 'KeyReused' };
+    }
+  });
 
 const toBounds = (reply: unknown): Bounds => {
   const [lastOffset, lastN, firstOffset, firstN] = reply as readonly number[];

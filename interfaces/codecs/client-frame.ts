@@ -3,7 +3,8 @@ import { either as E, function as F } from 'fp-ts';
 import * as t from 'io-ts';
 import type { SubscriptionRequest } from '../../application/open-subscription.js';
 import type { AddressedPublication } from '../../application/publish-messages.js';
-import { parseMessageId, type MessageId } from '../../domain/message/message-id.js';
+import type { Settling } from '../../application/settling.js';
+import { parseMessageId } from '../../domain/message/message-id.js';
 import type { ClientId } from '../../domain/subscription/client-id.js';
 import { LATEST } from '../../domain/subscription/start.js';
 import type { TopicPattern } from '../../domain/topic/topic-pattern.js';
@@ -14,14 +15,13 @@ import {
   ClientIdField,
   GuaranteeField,
   integerField,
-  MessageIdField,
-  MessageIdsField,
   optional,
   StartField,
   TopicsField,
 } from './fields.js';
 import { isDeeperThan } from './json-text.js';
 import { decodePublication } from './publication.js';
+import { decodeSettling, FRAME_IDS } from './settling.js';
 
 export type ClientFrame =
   | {
@@ -30,7 +30,7 @@ export type ClientFrame =
       readonly request: SubscriptionRequest;
     }
   | { readonly type: 'unsubscribe'; readonly topics: readonly TopicPattern[] }
-  | { readonly type: 'ack'; readonly ids: readonly MessageId[] }
+  | { readonly type: 'settle'; readonly settling: Settling }
   | { readonly type: 'publish'; readonly item: AddressedPublication }
   | { readonly type: 'auth'; readonly token: string }
   | { readonly type: 'ping' };
@@ -56,10 +56,6 @@ const SubscribeFrame = t.type({
   ack_timeout: optional(AckTimeoutField),
 });
 const UnsubscribeFrame = t.type({ topics: TopicsField });
-const AckFrame = t.type({
-  message_id: optional(MessageIdField),
-  message_ids: optional(MessageIdsField),
-});
 const AuthFrame = t.type({ token: t.string });
 
 export const decodeClientFrame = (text: string): Decoded => {
@@ -103,7 +99,7 @@ const isFrameId = (id: unknown): id is FrameId =>
   typeof id === 'number' ||
   (typeof id === 'string' && id.length <= FRAME_ID_CHARACTERS_MAX);
 
-const TYPES = 'subscribe, unsubscribe, ack, publish, auth or ping';
+const TYPES = 'subscribe, unsubscribe, ack, nack, extend, terminate, publish, auth or ping';
 
 const decodeBody = (
   body: Readonly<Record<string, unknown>>,
@@ -112,6 +108,10 @@ const decodeBody = (
   switch (body['type']) {
     case 'ack':
       return decodeAck(body);
+    case 'nack':
+    case 'extend':
+    case 'terminate':
+      return F.pipe(decodeSettling(body['type'], FRAME_IDS, body), E.map(toSettle));
     case 'subscribe':
       return F.pipe(decode(SubscribeFrame, body), E.map(toSubscribe));
     case 'unsubscribe':
@@ -140,27 +140,15 @@ const decodeBody = (
 
 /** HOT PATH, an ack of one message: its id is parsed as the codec would, which is asked only for what is wrong. */
 const decodeAck = (body: Readonly<Record<string, unknown>>): E.Either<Problem, ClientFrame> => {
-  const { message_id, message_ids } = body;
-  if (typeof message_id === 'string' && message_ids === undefined) {
+  const { message_id, message_ids, up_to } = body;
+  if (typeof message_id === 'string' && message_ids === undefined && up_to === undefined) {
     const id = parseMessageId(message_id);
-    if (E.isRight(id)) return E.right({ type: 'ack', ids: [id.right] });
+    if (E.isRight(id)) return E.right(toSettle({ type: 'Acknowledge', ids: [id.right] }));
   }
-  return decodeAnyAck(body);
+  return F.pipe(decodeSettling('ack', FRAME_IDS, body), E.map(toSettle));
 };
 
-const decodeAnyAck = (body: Readonly<Record<string, unknown>>): E.Either<Problem, ClientFrame> =>
-  F.pipe(
-    decode(AckFrame, body),
-    E.flatMap(({ message_id, message_ids }): E.Either<Problem, ClientFrame> => {
-      if (message_id !== undefined && message_ids !== undefined) {
-        return E.left(invalidRequest('message_ids', 'must not be given together with message_id'));
-      }
-      const ids = message_id === undefined ? message_ids : [message_id];
-      return ids === undefined
-        ? E.left(invalidRequest('message_id', 'is required'))
-        : E.right({ type: 'ack', ids });
-    }),
-  );
+const toSettle = (settling: Settling): ClientFrame => ({ type: 'settle', settling });
 
 const toSubscribe = (frame: t.TypeOf<typeof SubscribeFrame>): ClientFrame => ({
   type: 'subscribe',

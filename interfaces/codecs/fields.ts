@@ -2,6 +2,7 @@
 import { either as E } from 'fp-ts';
 import * as t from 'io-ts';
 import { parseMessageId, type MessageId } from '../../domain/message/message-id.js';
+import { parseOffset, type Offset } from '../../domain/message/offset.js';
 import { parseStart, type Start } from '../../domain/subscription/start.js';
 import { parseClientId, type ClientId } from '../../domain/subscription/client-id.js';
 import { parseTopicName, type TopicName } from '../../domain/topic/topic-name.js';
@@ -49,6 +50,12 @@ export const MessageIdField: t.Type<MessageId, unknown> = textField(
   'must be a message_id as it was delivered',
 );
 
+export const OffsetField: t.Type<Offset, unknown> = textField(
+  'Offset',
+  parseOffset,
+  'must be an offset (ms-seq)',
+);
+
 export const StartField: t.Type<Start, unknown> = textField(
   'Start',
   parseStart,
@@ -94,15 +101,19 @@ export const listField = <A>(element: t.Type<A, unknown>, most: number): t.Type<
   );
 };
 
-/** Seconds, as the wire has them, up to a day. */
+/** Seconds, as the wire has them, up to `max`. */
 export const secondsField = (max: number): t.Type<number> =>
+  durationField((seconds) => seconds > 0 && seconds <= max, `must be more than 0 and at most ${max} seconds`);
+
+/** Seconds to wait; none at all is a wait too. */
+export const delayField = (max: number): t.Type<number> =>
+  durationField((seconds) => seconds >= 0 && seconds <= max, `must be from 0 to ${max} seconds`);
+
+const durationField = (isWithin: (seconds: number) => boolean, why: string): t.Type<number> =>
   new t.Type<number>(
     'Seconds',
     (u): u is number => typeof u === 'number',
-    (u, context) =>
-      typeof u === 'number' && u > 0 && u <= max
-        ? t.success(u)
-        : t.failure(u, context, `must be more than 0 and at most ${max} seconds`),
+    (u, context) => (typeof u === 'number' && isWithin(u) ? t.success(u) : t.failure(u, context, why)),
     t.identity,
   );
 
@@ -112,9 +123,10 @@ export const optional = <A>(field: t.Type<A, unknown>): t.Type<A | undefined, un
 
 const TOPICS_MAX = 1000;
 const MESSAGE_IDS_MAX = 1000;
-const ACK_TIMEOUT_SECONDS_MAX = 86_400;
+const DAY_SECONDS = 86_400;
 
 /** What a subscription may ask for at once, by frame or by poll. */
 export const TopicsField = listField(TopicPatternField, TOPICS_MAX);
 export const MessageIdsField = listField(MessageIdField, MESSAGE_IDS_MAX);
-export const AckTimeoutField = secondsField(ACK_TIMEOUT_SECONDS_MAX);
+export const AckTimeoutField = secondsField(DAY_SECONDS);
+export const RedeliveryDelayField = delayField(DAY_SECONDS);

@@ -2,7 +2,7 @@
 import { either as E, function as F } from 'fp-ts';
 import * as t from 'io-ts';
 import { DEFAULT_CLIENT_ID, type PollRequest } from '../../application/poll-messages.js';
-import type { MessageId } from '../../domain/message/message-id.js';
+import type { Settling } from '../../application/settling.js';
 import type { ClientId } from '../../domain/subscription/client-id.js';
 import { LATEST } from '../../domain/subscription/start.js';
 import type { Milliseconds } from '../../domain/time.js';
@@ -13,11 +13,12 @@ import {
   ClientIdField,
   GuaranteeField,
   integerField,
-  MessageIdsField,
   optional,
   StartField,
   TopicsField,
 } from './fields.js';
+import { BODY_IDS, decodeSettling, type SettlingVerb } from './settling.js';
+import { numberOf, textOf } from './query.js';
 
 const POLL_MESSAGES_MAX = 1000;
 const POLL_MESSAGES_DEFAULT = 100;
@@ -40,23 +41,15 @@ export const decodePollQuery = (
   });
   // Named twice, both lists count.
   const topics = query.getAll('topics').join(',');
-  const text = (name: string): string | undefined => {
-    const value = query.get(name);
-    return value === null || value === '' ? undefined : value;
-  };
-  const number = (name: string): number | string | undefined => {
-    const value = text(name);
-    return value === undefined || !/^\d+(\.\d+)?$/.test(value) ? value : Number(value);
-  };
   return F.pipe(
     decode(PollQuery, {
       topics: topics === '' ? undefined : topics.split(','),
-      timeout: number('timeout'),
-      max: number('max'),
-      client_id: text('client_id'),
-      delivery: text('delivery'),
-      from: text('from'),
-      ack_timeout: number('ack_timeout'),
+      timeout: numberOf(query, 'timeout'),
+      max: numberOf(query, 'max'),
+      client_id: textOf(query, 'client_id'),
+      delivery: textOf(query, 'delivery'),
+      from: textOf(query, 'from'),
+      ack_timeout: numberOf(query, 'ack_timeout'),
     }),
     E.map((polled): PollRequest => ({
       topics: polled.topics,
@@ -70,18 +63,17 @@ export const decodePollQuery = (
   );
 };
 
-const AckBody = t.type({
-  message_ids: MessageIdsField,
-  client_id: optional(ClientIdField),
-});
+const ClientOfBody = t.type({ client_id: optional(ClientIdField) });
 
-export interface AckRequest {
-  readonly ids: readonly MessageId[];
+export interface SettleRequest {
+  readonly settling: Settling;
   readonly clientId: ClientId;
 }
 
-export const decodeAckBody = (body: unknown): E.Either<Problem, AckRequest> =>
+export const decodeSettleBody = (verb: SettlingVerb, body: unknown): E.Either<Problem, SettleRequest> =>
   F.pipe(
-    decode(AckBody, body),
-    E.map(({ message_ids, client_id }) => ({ ids: message_ids, clientId: client_id ?? DEFAULT_CLIENT_ID })),
+    E.Do,
+    E.apS('settling', decodeSettling(verb, BODY_IDS, body)),
+    E.bind('client', () => decode(ClientOfBody, body)),
+    E.map(({ settling, client }) => ({ settling, clientId: client.client_id ?? DEFAULT_CLIENT_ID })),
   );

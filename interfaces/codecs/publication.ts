@@ -4,18 +4,22 @@
  */
 import { either as E, function as F } from 'fp-ts';
 import * as t from 'io-ts';
+import type { Durability } from '../../application/ports/event-store.js';
 import type { AddressedPublication } from '../../application/publish-messages.js';
 import { invalidRequest, type Problem } from '../problem.js';
 import { decode } from './decode.js';
 import { TopicNameField } from './fields.js';
+import { IdempotencyKeyField } from './idempotency-key.js';
 import { elementSpans, memberSpan, type Span } from './json-text.js';
 
 export const BULK_MESSAGES_MAX = 1000;
 
-const Durability = new t.Type<'stored'>(
+const isDurability = (u: unknown): u is Durability => u === 'stored' || u === 'fsync';
+
+const DurabilityField = new t.Type<Durability>(
   'Durability',
-  (u): u is 'stored' => u === 'stored',
-  (u, context) => (u === 'stored' ? t.success(u) : t.failure(u, context, 'must be "stored"')),
+  isDurability,
+  (u, context) => (isDurability(u) ? t.success(u) : t.failure(u, context, 'must be "stored" or "fsync"')),
   t.identity,
 );
 
@@ -26,7 +30,8 @@ const PublicationBody = t.intersection([
     key: t.string,
     priority: t.number,
     headers: t.record(t.string, t.string),
-    durability: Durability,
+    durability: DurabilityField,
+    idempotency_key: IdempotencyKeyField,
   }),
 ]);
 
@@ -40,7 +45,7 @@ export const decodePublication = (
   if (E.isLeft(decoded)) return decoded;
   const payload = memberSpan(text, 'payload', span.start);
   if (payload === undefined) return E.left(invalidRequest('payload', 'is required'));
-  const { topic, ttl, key, priority, headers } = decoded.right;
+  const { topic, ttl, key, priority, headers, durability, idempotency_key } = decoded.right;
   return E.right({
     topic,
     publication: {
@@ -50,6 +55,8 @@ export const decodePublication = (
       ...(priority === undefined ? {} : { priority }),
       ...(headers === undefined ? {} : { headers }),
     },
+    ...(durability === undefined ? {} : { durability }),
+    ...(idempotency_key === undefined ? {} : { idempotencyKey: idempotency_key }),
   });
 };
 

@@ -1,13 +1,14 @@
 /** What the server sends besides messages: answers to frames, gaps and errors. One JSON object per text frame. */
 import type { Gap } from '../../application/ports/client-connection.js';
 import type { Receipt } from '../../application/publish-messages.js';
-import type { Acknowledged } from '../../application/session.js';
+import type { Settled, Settling } from '../../application/settling.js';
 import type { ClientId } from '../../domain/subscription/client-id.js';
 import { formatMessageId } from '../../domain/message/message-id.js';
 import type { TopicPattern } from '../../domain/topic/topic-pattern.js';
 import { CODES, type Problem } from '../problem.js';
 import type { FrameId } from './client-frame.js';
 import { gapMembers } from './gap.js';
+import { replyTypeOf, settledMembers } from './settling.js';
 
 export const subscribedFrame = (
   id: FrameId,
@@ -25,21 +26,17 @@ export const subscribedFrame = (
 export const unsubscribedFrame = (id: FrameId, topics: readonly TopicPattern[]): string =>
   JSON.stringify({ type: 'unsubscribed', id, topics });
 
-export const ackedFrame = (id: FrameId, { acknowledged, unknown }: Acknowledged): string =>
-  JSON.stringify({
-    type: 'acked',
-    id,
-    acknowledged,
-    unknown: unknown.map(({ topic, offset }) => formatMessageId(topic, offset)),
-  });
+export const settledFrame = (id: FrameId, settling: Settling, settled: Settled): string =>
+  JSON.stringify({ type: replyTypeOf(settling), id, ...settledMembers(settling, settled) });
 
-export const publishedFrame = (id: FrameId, { topic, offset, publishedAt }: Receipt): string =>
+export const publishedFrame = (id: FrameId, { topic, offset, publishedAt, isDuplicate }: Receipt): string =>
   JSON.stringify({
     type: 'published',
     id,
     message_id: formatMessageId(topic, offset),
     topic,
     timestamp: new Date(publishedAt).toISOString(),
+    duplicate: isDuplicate ? true : undefined,
   });
 
 export const authenticatedFrame = (id: FrameId): string => JSON.stringify({ type: 'authenticated', id });

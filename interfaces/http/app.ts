@@ -1,18 +1,22 @@
 /** The HTTP API as a Koa application: what runs in front of the routes, and what becomes of an error behind them. */
 import Router from '@koa/router';
 import Koa, { type Middleware } from 'koa';
-import type { AcknowledgeMessages } from '../../application/acknowledge-messages.js';
+import type { DeadLetters } from '../../application/dead-letters.js';
 import type { PollMessages } from '../../application/poll-messages.js';
 import type { Authenticator } from '../../application/ports/authenticator.js';
 import type { Logger } from '../../application/ports/logger.js';
 import type { PublishMessages } from '../../application/publish-messages.js';
+import type { SettleMessages } from '../../application/settle-messages.js';
 import type { Milliseconds } from '../../domain/time.js';
 import type { ConnectionLimit } from '../connection-limit.js';
 import { authenticate, type Authenticated } from './authenticate.js';
+import { addDeadLetterRoutes } from './dead-letter-routes.js';
 import { addManagementRoutes, type Management } from './management-routes.js';
 import { addMessagesRoutes } from './messages-routes.js';
 import { addPollRoutes } from './poll-routes.js';
 import { answerProblem } from './problem-response.js';
+import { addSettleRoutes } from './settle-routes.js';
+import { addUpgradeRoute } from './upgrade-route.js';
 
 export interface HttpSettings {
   readonly messageBytesMax: number;
@@ -22,7 +26,8 @@ export interface HttpSettings {
 export interface HttpDependencies {
   readonly publish: PublishMessages;
   readonly polls: PollMessages;
-  readonly acknowledge: AcknowledgeMessages;
+  readonly settle: SettleMessages;
+  readonly deadLetters: DeadLetters;
   readonly authenticator: Authenticator;
   readonly management: Management;
   readonly connections: ConnectionLimit;
@@ -30,14 +35,18 @@ export interface HttpDependencies {
 }
 
 export const makeHttpApp = (dependencies: HttpDependencies, settings: HttpSettings): Koa => {
-  const { publish, polls, acknowledge, authenticator, management, connections, logger } = dependencies;
+  const { publish, polls, settle, deadLetters, authenticator, management, connections, logger } =
+    dependencies;
   const open = new Router();
   addManagementRoutes(open, management);
+  addUpgradeRoute(open);
 
   const api = new Router<Authenticated>();
   api.use(authenticate(authenticator));
   addMessagesRoutes(api, publish, settings.messageBytesMax);
-  addPollRoutes(api, polls, acknowledge, connections, settings.pollTimeoutMaxMs);
+  addPollRoutes(api, polls, connections, settings.pollTimeoutMaxMs);
+  addSettleRoutes(api, settle);
+  addDeadLetterRoutes(api, deadLetters);
 
   const app = new Koa();
   app.silent = true;

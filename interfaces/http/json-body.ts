@@ -13,6 +13,8 @@ import { answerProblem } from './problem-response.js';
 
 /** Room for everything in a message that is not its payload. */
 export const ENVELOPE_BYTES_MAX = 64 * 1024;
+/** A thousand of the longest ids. */
+export const IDS_BYTES_MAX = 512 * 1024;
 
 export const jsonBody = (bytesMax: number): Middleware => {
   // Read as text: a parser of the library's own would refuse what JSON.parse takes, such as a key `__proto__`.

@@ -1,8 +1,10 @@
-/** POST /api/v1/messages and /api/v1/messages/bulk. */
+/** POST /api/v1/messages and /api/v1/messages/bulk. A duplicate is answered like the first one, and says so. */
+import type { IncomingMessage } from 'node:http';
 import type Router from '@koa/router';
 import { either as E, function as F, taskEither as TE } from 'fp-ts';
 import type { PublishMessages, Receipt } from '../../application/publish-messages.js';
 import { formatMessageId } from '../../domain/message/message-id.js';
+import { decodeIdempotencyKeyHeader, refuseHeaderKey, withHeaderKey } from '../codecs/idempotency-key.js';
 import { decodeBulk, decodePublication, inside } from '../codecs/publication.js';
 import { toProblem, type Problem } from '../problem.js';
 import type { Authenticated } from './authenticate.js';
@@ -21,7 +23,13 @@ export const addMessagesRoutes = (
 
   router.post('/api/v1/messages', jsonBody(oneBytesMax), async (context) => {
     await F.pipe(
-      TE.fromEither(decodePublication(context.request.body, context.request.rawBody ?? '')),
+      TE.fromEither(decodeIdempotencyKeyHeader(headerKeyOf(context.req))),
+      TE.flatMapEither((headerKey) =>
+        F.pipe(
+          decodePublication(context.request.body, context.request.rawBody ?? ''),
+          E.flatMap((item) => withHeaderKey(item, headerKey)),
+        ),
+      ),
       TE.flatMap((item) => F.pipe(publish.one(context.state.principal, item), TE.mapLeft(toProblem))),
       TE.match(
         (problem) => answerProblem(context, problem),
@@ -35,7 +43,10 @@ export const addMessagesRoutes = (
   });
 
   router.post('/api/v1/messages/bulk', jsonBody(Math.max(BULK_BYTES_MIN, oneBytesMax)), async (context) => {
-    const decoded = decodeBulk(context.request.body, context.request.rawBody ?? '');
+    const decoded = F.pipe(
+      refuseHeaderKey(headerKeyOf(context.req)),
+      E.flatMap(() => decodeBulk(context.request.body, context.request.rawBody ?? '')),
+    );
     if (E.isLeft(decoded)) {
       answerProblem(context, decoded.left);
       return;
@@ -58,8 +69,12 @@ export const addMessagesRoutes = (
   });
 };
 
-const receiptText = ({ topic, offset, publishedAt }: Receipt): string =>
-  `{"message_id":"${formatMessageId(topic, offset)}","topic":"${topic}","timestamp":"${new Date(publishedAt).toISOString()}"}`;
+/** Node joins the values of a header that is there twice with a comma. */
+const headerKeyOf = ({ headers }: IncomingMessage): string | undefined =>
+  headers['idempotency-key']?.toString();
+
+const receiptText = ({ topic, offset, publishedAt, isDuplicate }: Receipt): string =>
+  `{"message_id":"${formatMessageId(topic, offset)}","topic":"${topic}","timestamp":"${new Date(publishedAt).toISOString()}"${isDuplicate ? ',"duplicate":true' : ''}}`;
 
 const resultText = (result: E.Either<Problem, Receipt>): string =>
   E.isRight(result) ? receiptText(result.right) : JSON.stringify(toProblemBody(result.left));

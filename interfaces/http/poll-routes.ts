@@ -1,23 +1,19 @@
-/** GET /api/v1/poll and POST /api/v1/ack. */
+/** GET /api/v1/poll. */
 import type Router from '@koa/router';
 import { function as F, taskEither as TE } from 'fp-ts';
-import type { AcknowledgeMessages } from '../../application/acknowledge-messages.js';
 import type { PollAnswer, PollMessages } from '../../application/poll-messages.js';
-import { formatMessageId } from '../../domain/message/message-id.js';
 import type { Milliseconds } from '../../domain/time.js';
 import { messageMembers } from '../codecs/delivered-message.js';
 import { gapMembers } from '../codecs/gap.js';
-import { decodeAckBody, decodePollQuery } from '../codecs/http-requests.js';
+import { decodePollQuery } from '../codecs/http-requests.js';
 import type { ConnectionLimit } from '../connection-limit.js';
 import { toProblem } from '../problem.js';
 import type { Authenticated } from './authenticate.js';
-import { ENVELOPE_BYTES_MAX, jsonBody } from './json-body.js';
 import { answerProblem } from './problem-response.js';
 
 export const addPollRoutes = (
   router: Router<Authenticated>,
   polls: PollMessages,
-  acknowledge: AcknowledgeMessages,
   connections: ConnectionLimit,
   pollTimeoutMaxMs: Milliseconds,
 ): void => {
@@ -56,25 +52,6 @@ export const addPollRoutes = (
     } finally {
       connections.giveBack();
     }
-  });
-
-  router.post('/api/v1/ack', jsonBody(ENVELOPE_BYTES_MAX * 8), async (context) => {
-    await F.pipe(
-      TE.fromEither(decodeAckBody(context.request.body)),
-      TE.flatMap(({ clientId, ids }) =>
-        F.pipe(acknowledge(context.state.principal, clientId, ids), TE.mapLeft(toProblem)),
-      ),
-      TE.match(
-        (problem) => answerProblem(context, problem),
-        ({ acknowledged, unknown }) => {
-          context.status = 200;
-          context.body = {
-            acknowledged,
-            unknown: unknown.map(({ topic, offset }) => formatMessageId(topic, offset)),
-          };
-        },
-      ),
-    )();
   });
 };
 

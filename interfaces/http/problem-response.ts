@@ -1,4 +1,6 @@
 /** Problems as HTTP answers: application/problem+json, RFC 9457. */
+import { STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Context } from 'koa';
 import { CODES, type Problem } from '../problem.js';
 
@@ -19,5 +21,34 @@ export const answerProblem = (context: Context, problem: Problem): void => {
   context.type = 'application/problem+json';
   context.body = JSON.stringify(body);
   if (body.status === 401) context.set('WWW-Authenticate', 'Bearer');
-  if (body.status >= 500 && body.temporary) context.set('Retry-After', String(RETRY_AFTER_SECONDS));
+  if (isToBeRepeated(body)) context.set('Retry-After', String(RETRY_AFTER_SECONDS));
 };
+
+/** Answers where there is no response to write to, only a connection, and ends the connection. */
+export const endWithProblem = (
+  socket: Duplex,
+  problem: Problem,
+  headers: Readonly<Record<string, string>> = {},
+): void => {
+  const body = toProblemBody(problem);
+  const text = JSON.stringify(body);
+  const fields = {
+    'Content-Type': 'application/problem+json',
+    ...(isToBeRepeated(body) ? { 'Retry-After': String(RETRY_AFTER_SECONDS) } : {}),
+    ...headers,
+    'Content-Length': String(Buffer.byteLength(text)),
+    Connection: 'close',
+  };
+  // Cut off behind the answer: left half open, it would stay for as long as the client likes.
+  socket.once('finish', () => socket.destroy());
+  socket.end(
+    [
+      `HTTP/1.1 ${body.status} ${STATUS_CODES[body.status] ?? ''}`,
+      ...Object.entries(fields).map(([name, value]) => `${name}: ${value}`),
+      '',
+      text,
+    ].join('\r\n'),
+  );
+};
+
+const isToBeRepeated = ({ status, temporary }: ProblemBody): boolean => status >= 500 && temporary;

@@ -1,5 +1,5 @@
 /** The WebSocket endpoint /ws: upgrades, asks whether clients are still there, and says goodbye to them. */
-import { STATUS_CODES, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { either as E } from 'fp-ts';
 import { WebSocket, WebSocketServer } from 'ws';
@@ -10,8 +10,8 @@ import type { Milliseconds } from '../../domain/time.js';
 import type { ConnectionLimit } from '../connection-limit.js';
 import { tokenOf } from '../http/authenticate.js';
 import { ENVELOPE_BYTES_MAX } from '../http/json-body.js';
-import { toProblemBody } from '../http/problem-response.js';
-import type { Problem } from '../problem.js';
+import { endWithProblem } from '../http/problem-response.js';
+import { invalidRequest, type Problem } from '../problem.js';
 import { CLOSES } from './close-codes.js';
 import { SocketClient, type SocketClientDependencies } from './socket-client.js';
 import { WsConnection, type WsConnectionSettings } from './ws-connection.js';
@@ -55,6 +55,9 @@ export class WebSocketEndpoint {
       maxFragments: FRAGMENTS_MAX,
       handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     });
+    this.server.on('wsClientError', (error: Error, socket, request) =>
+      endWithProblem(socket, ...refusalOfHandshake(error, request)),
+    );
     this.cancelPings = dependencies.clock.after(PING_INTERVAL_MS, () => this.pingAll());
   }
 
@@ -93,17 +96,17 @@ export class WebSocketEndpoint {
     const { authenticator, connections, logger } = this.dependencies;
     const { path, query } = addressOf(request);
     if (path !== '/ws') {
-      refuse(socket, { code: 'not_found', detail: 'WebSockets are served at /ws.' });
+      endWithProblem(socket, { code: 'not_found', detail: 'WebSockets are served at /ws.' });
       return;
     }
     if (this.isDraining) {
-      refuse(socket, { code: 'shutting_down', detail: 'Try another instance.' });
+      endWithProblem(socket, { code: 'shutting_down', detail: 'Try another instance.' });
       return;
     }
     const token = tokenOf(request, query);
     const principal = token === undefined ? E.right(undefined) : await authenticator.authenticate(token)();
     if (!connections.take()) {
-      refuse(socket, { code: 'too_many_connections', detail: 'Try again, or another instance.' });
+      endWithProblem(socket, { code: 'too_many_connections', detail: 'Try again, or another instance.' });
       return;
     }
     socket.once('close', () => connections.giveBack());
@@ -158,15 +161,20 @@ const addressOf = (request: IncomingMessage): { readonly path: string; readonly 
     : { path: target.slice(0, mark), query: new URLSearchParams(target.slice(mark + 1)) };
 };
 
-/** Answers an upgrade request that stays HTTP. */
-const refuse = (socket: Duplex, problem: Problem): void => {
-  const body = toProblemBody(problem);
-  const text = JSON.stringify(body);
-  const retryAfter = body.temporary ? 'Retry-After: 1\r\n' : '';
-  // Cut off behind the answer: left half open, it would stay for as long as the client likes.
-  socket.once('finish', () => socket.destroy());
-  socket.end(
-    `HTTP/1.1 ${body.status} ${STATUS_CODES[body.status] ?? ''}\r\nContent-Type: application/problem+json\r\n` +
-      `${retryAfter}Content-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
-  );
+/** What is wrong with a handshake, which ws tells in the text of its error only; and the headers of the answer. */
+const refusalOfHandshake = (
+  { message }: Error,
+  { method }: IncomingMessage,
+): readonly [Problem, Readonly<Record<string, string>>] => {
+  if (method !== 'GET') {
+    return [{ code: 'method_not_allowed', detail: 'A WebSocket handshake is a GET.' }, { Allow: 'GET' }];
+  }
+  const header = /Sec-WebSocket-\w+/.exec(message)?.[0] ?? 'Upgrade';
+  // RFC 6455 §4.4: a version that is not spoken here is answered with the one that is.
+  return header === 'Sec-WebSocket-Version'
+    ? [
+        { code: 'upgrade_required', detail: `${header} must be 13.` },
+        { Upgrade: 'websocket', [header]: '13' },
+      ]
+    : [invalidRequest(header, 'must be as RFC 6455 has it'), {}];
 };

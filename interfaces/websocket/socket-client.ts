@@ -9,19 +9,20 @@ import type { Cancel, Clock } from '../../application/ports/clock.js';
 import type { Logger } from '../../application/ports/logger.js';
 import type { AddressedPublication, PublishMessages } from '../../application/publish-messages.js';
 import type { SubscribeRefusal } from '../../application/refusals.js';
-import type { Acknowledged, Session } from '../../application/session.js';
+import type { Session } from '../../application/session.js';
 import type { Opened, Sessions } from '../../application/sessions.js';
+import type { Settling } from '../../application/settling.js';
 import { assertNever } from '../../domain/assert-never.js';
 import type { ClientId } from '../../domain/subscription/client-id.js';
 import type { MessageId } from '../../domain/message/message-id.js';
 import type { TopicPattern } from '../../domain/topic/topic-pattern.js';
 import { decodeClientFrame, type ClientFrame, type FrameId } from '../codecs/client-frame.js';
 import {
-  ackedFrame,
   authenticatedFrame,
   errorFrame,
   pongFrame,
   publishedFrame,
+  settledFrame,
   subscribedFrame,
   unsubscribedFrame,
 } from '../codecs/server-frame.js';
@@ -44,7 +45,7 @@ const UNDER_WAY_MAX = 1_000;
 
 const NOT_RECORDED: Problem = {
   code: 'storage_unavailable',
-  detail: 'The acknowledgement counts here and will be recorded as soon as the storage answers again.',
+  detail: 'What was asked for counts here and will be recorded as soon as the storage answers again.',
   outcome: 'unknown',
 };
 
@@ -116,8 +117,8 @@ export class SocketClient {
       return;
     }
     switch (frame.type) {
-      case 'ack':
-        this.acknowledge(id, frame.ids);
+      case 'settle':
+        this.settle(id, frame.settling);
         return;
       case 'subscribe':
         this.inTurn(id, () => this.subscribe(id, principal, frame.clientId, frame.request));
@@ -133,29 +134,31 @@ export class SocketClient {
     }
   }
 
-  /** Answers where the client asked for it by an id, and where something is wrong. */
-  private acknowledge(id: FrameId, ids: readonly MessageId[]): void {
+  /** HOT PATH for an ack without an id: nothing waits for it, and nothing is answered unless something is wrong. */
+  private settle(id: FrameId, settling: Settling): void {
     const { session } = this;
-    if (session === undefined) {
-      this.refuse(id, NOT_SUBSCRIBED);
-      return;
-    }
-    const acknowledged = session.acknowledge(ids);
-    if (id !== undefined) this.bounded(id, () => this.confirm(id, session, acknowledged));
-    else if (acknowledged.unknown.length > 0) {
-      const { topic } = acknowledged.unknown[0] ?? {};
-      this.refuse(id, {
-        code: 'unknown_messages',
-        detail: `${acknowledged.unknown.length} of the ids (topic ${topic}) were not delivered to this subscription.`,
-        field: 'message_id',
-      });
-    }
+    if (session === undefined) this.refuse(id, NOT_SUBSCRIBED);
+    else if (id === undefined && settling.type === 'Acknowledge') {
+      this.refuseUnknown(settling, session.acknowledge(settling.ids));
+    } else this.bounded(id, () => this.confirm(id, session, settling));
   }
 
-  /** Like the answer to an acknowledgement by HTTP: when it is recorded, and not before. */
-  private async confirm(id: FrameId, session: Session, acknowledged: Acknowledged): Promise<void> {
-    if (await session.commit()) this.connection.reply(ackedFrame(id, acknowledged));
-    else this.refuse(id, NOT_RECORDED);
+  /** Like the answer to the same request by HTTP: when it is recorded, and not before. */
+  private async confirm(id: FrameId, session: Session, settling: Settling): Promise<void> {
+    const settled = await session.settle(settling)();
+    if (E.isLeft(settled)) this.refuse(id, NOT_RECORDED);
+    else if (id !== undefined) this.connection.reply(settledFrame(id, settling, settled.right));
+    else this.refuseUnknown(settling, settled.right.unknown);
+  }
+
+  private refuseUnknown({ type }: Settling, unknown: readonly MessageId[]): void {
+    const [first] = unknown;
+    if (first === undefined) return;
+    this.refuse(undefined, {
+      code: 'unknown_messages',
+      detail: `${unknown.length} of the ids (topic ${first.topic}) were not delivered to this subscription.`,
+      field: type === 'AcknowledgeUpTo' ? 'up_to' : 'message_id',
+    });
   }
 
   private async subscribe(

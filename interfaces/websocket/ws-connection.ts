@@ -1,9 +1,9 @@
 /**
  * ClientConnection over one WebSocket. HOT PATH: message frames are finished bytes and go straight to the TCP socket;
  * everything else goes through ws, which writes to the same socket in the same order.
- * At its bounds: with `bufferedBytesMax` waiting to be written it is `full`; a reader that takes nothing for
- * `writeTimeoutMs` is closed as a slow consumer; a client that floods us with frames is not read while it does not
- * read our answers.
+ * At its bounds: with `bufferedBytesMax` waiting to be written it is `full`; a full connection of which the client takes
+ * nothing for `writeTimeoutMs` is closed as a slow consumer, and cut off soon afterwards; a client that floods us with
+ * frames is not read while it does not read our answers.
  */
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
@@ -19,6 +19,7 @@ import type { Milliseconds } from '../../domain/time.js';
 import { gapFrame } from '../codecs/server-frame.js';
 import { CLOSES, type CloseName } from './close-codes.js';
 import { firstDeliveryFrames, messageFrames, textFrames } from './message-frames.js';
+import { StallWatch } from './stall-watch.js';
 
 export interface WsConnectionSettings {
   readonly bufferedBytesMax: number;
@@ -26,10 +27,15 @@ export interface WsConnectionSettings {
   readonly writeTimeoutMs: Milliseconds;
 }
 
+/** How long a slow consumer may take to read what is there and the close frame behind it, and to answer that. */
+export const SLOW_GRACE_MS: Milliseconds = 5_000;
+
 export class WsConnection implements ClientConnection {
   /** Called when the connection has room again after `full`. */
   onWritable: (() => void) | undefined;
-  private cancelSlow: Cancel | undefined;
+  /** Made when the connection is full for the first time, which most never are. */
+  private stallWatch: StallWatch | undefined;
+  private cancelCut: Cancel | undefined;
 
   constructor(
     private readonly webSocket: WebSocket,
@@ -38,7 +44,10 @@ export class WsConnection implements ClientConnection {
     private readonly clock: Clock,
   ) {
     socket.on('drain', () => this.onDrain());
-    webSocket.on('close', () => this.cancelSlow?.());
+    webSocket.on('close', () => {
+      this.stallWatch?.stop();
+      this.cancelCut?.();
+    });
   }
 
   deliver(batch: MessageBatch, attempt: number): Written {
@@ -63,22 +72,31 @@ export class WsConnection implements ClientConnection {
     if (this.webSocket.readyState !== WebSocket.OPEN) return 'closed';
     const isDrained = this.socket.write(frames);
     if (isDrained || this.socket.writableLength <= this.settings.bufferedBytesMax) return 'sent';
-    if (this.settings.writeTimeoutMs > 0) {
-      this.cancelSlow ??= this.clock.after(this.settings.writeTimeoutMs, () => this.onSlow());
-    }
+    if (this.settings.writeTimeoutMs > 0) this.watch();
     return 'full';
   }
 
-  private onDrain(): void {
-    this.cancelSlow?.();
-    this.cancelSlow = undefined;
-    if (this.webSocket.isPaused) this.webSocket.resume();
-    this.onWritable?.();
+  private watch(): void {
+    const { socket, clock, settings } = this;
+    this.stallWatch ??= new StallWatch(socket, clock, settings.writeTimeoutMs, () => this.onStalled());
+    this.stallWatch.start();
   }
 
-  /** The close frame would wait behind everything that the client does not read: cut it off right after. */
-  private onSlow(): void {
+  private onDrain(): void {
+    this.stallWatch?.stop();
+    if (this.webSocket.isPaused) this.webSocket.resume();
+    // One that is being closed has room too, but nothing is written to it any more.
+    if (this.webSocket.readyState === WebSocket.OPEN) this.onWritable?.();
+  }
+
+  /**
+   * The close frame waits behind everything that the client does not read. One that reads again finds out why it was
+   * closed; any other is cut off, and until then no more is kept for it than there is.
+   */
+  private onStalled(): void {
     this.close('slow_consumer');
-    this.webSocket.terminate();
+    // Its answer to the close frame is to be read.
+    if (this.webSocket.isPaused) this.webSocket.resume();
+    this.cancelCut = this.clock.after(SLOW_GRACE_MS, () => this.webSocket.terminate());
   }
 }

@@ -2,18 +2,28 @@ import { expect } from 'chai';
 import { either as E } from 'fp-ts';
 import type { Membership, TopicListener } from '../../application/live-topics.js';
 import type { MessageBatch } from '../../application/ports/client-connection.js';
+import { topicStream } from '../../application/ports/event-store.js';
 import { BEGINNING } from '../../domain/message/offset.js';
-import { aTopic } from '../support/builders.js';
+import { aCursor, aMessage, aTopic } from '../support/builders.js';
 import { anInstance, Backend, type Instance } from '../support/instance.js';
 import { settle } from '../support/settle.js';
+import { right } from '../support/task-either.js';
 
 interface Recorder extends TopicListener {
   readonly batches: MessageBatch[];
+  losses: number;
 }
 
 const aListener = (lag = 0): Recorder => {
   const batches: MessageBatch[] = [];
-  return { batches, onBatch: (batch) => batches.push(batch), lag: () => lag };
+  const recorder: Recorder = {
+    batches,
+    losses: 0,
+    onBatch: (batch) => batches.push(batch),
+    onLost: () => (recorder.losses += 1),
+    lag: () => lag,
+  };
+  return recorder;
 };
 
 describe('Live topics', () => {
@@ -59,6 +69,68 @@ describe('Live topics', () => {
     expect(membership.head()?.n).to.equal(2);
   });
 
+  it('tell that messages were lost, and no batch with it; the head is at its end', async () => {
+    const listeners = [aListener(), aListener()];
+    const [membership] = await Promise.all(listeners.map(join));
+    await backend.publish('orders', 'a');
+    const events = [
+      aMessage(),
+      { type: 'MessagesLost', reason: 'storage_rollback' } as const,
+      aMessage({ payload: 'b' }),
+    ];
+    await right(backend.store.append(topicStream(topic), events));
+    await settle();
+    expect(listeners.map(({ losses, batches }) => [losses, batches.length])).to.deep.equal([
+      [1, 1],
+      [1, 1],
+    ]);
+    expect(membership?.head()?.n).to.equal(4);
+    await backend.publish('orders', 'c');
+    expect(listeners[0]!.batches[1]?.cursors.map(({ n }) => n)).to.deep.equal([5]);
+  });
+
+  describe('keep a page for the next one who catches up', () => {
+    const aPage = (from: number, payload = 'x'): MessageBatch['messages'] => [
+      { ...aCursor(from), event: aMessage({ payload }) },
+    ];
+    const isKept = (messages: MessageBatch['messages'], batch: MessageBatch): boolean =>
+      instance.liveTopics.page(topic, messages) === batch;
+
+    it('for a few seconds', async () => {
+      const first = instance.liveTopics.page(topic, aPage(1));
+      await backend.pass(3_000);
+      const second = instance.liveTopics.page(topic, aPage(2));
+      expect(isKept(aPage(1), first)).to.equal(true);
+      await backend.pass(3_000);
+      expect(isKept(aPage(2), second)).to.equal(true);
+      expect(isKept(aPage(1), first)).to.equal(false);
+    });
+
+    it('and leave no timer behind when their time has passed', async () => {
+      const timers = backend.clock.waiting;
+      for (let i = 1; i <= 100; i++) instance.liveTopics.page(topic, aPage(i));
+      expect(backend.clock.waiting).to.equal(timers + 1);
+      await backend.pass(10_000);
+      expect(backend.clock.waiting).to.equal(timers);
+    });
+
+    it('up to a number of them, the oldest going first', () => {
+      const first = instance.liveTopics.page(topic, aPage(1));
+      const second = instance.liveTopics.page(topic, aPage(2));
+      for (let i = 3; i <= 65; i++) instance.liveTopics.page(topic, aPage(i));
+      expect(isKept(aPage(2), second)).to.equal(true);
+      expect(isKept(aPage(1), first)).to.equal(false);
+    });
+
+    it('up to a number of characters: large ones do not add up', () => {
+      const large = 'x'.repeat(5 * 1024 * 1024);
+      const pages = [1, 2, 3, 4].map((n) => instance.liveTopics.page(topic, aPage(n, large)));
+      expect(isKept(aPage(4, large), pages[3]!)).to.equal(true);
+      expect(isKept(aPage(2, large), pages[1]!)).to.equal(true);
+      expect(isKept(aPage(1, large), pages[0]!)).to.equal(false);
+    });
+  });
+
   it('follow a topic once, however many listen', async () => {
     const memberships = await Promise.all([join(aListener()), join(aListener()), join(aListener())]);
     expect(instance.feed.followed).to.equal(1);
@@ -68,7 +140,7 @@ describe('Live topics', () => {
   it('tell nothing to who has left, also while others are told', async () => {
     const second = aListener();
     const memberships: Membership[] = [];
-    await join({ onBatch: () => (memberships[0]?.leave(), 0), lag: () => 0 });
+    await join({ ...aListener(), onBatch: () => (memberships[0]?.leave(), 0) });
     memberships.push(await join(second));
     await backend.publish('orders', 'a');
     expect(second.batches).to.deep.equal([]);
@@ -126,8 +198,8 @@ describe('Live topics', () => {
   });
 
   it('count what was written to connections, with its age', async () => {
-    await join({ onBatch: ({ messages }) => messages.length, lag: () => 0 });
-    await join({ onBatch: () => 0, lag: () => 0 });
+    await join({ ...aListener(), onBatch: ({ messages }) => messages.length });
+    await join({ ...aListener(), onBatch: () => 0 });
     await backend.publish('orders', 'a', 'b');
     expect(instance.metrics.delivered.websocket).to.equal(2);
     expect(instance.metrics.latencies).to.deep.equal([0]);

@@ -46,7 +46,7 @@ describe('A session that delivers at most once', () => {
       const ids = await publish('a', 'b', 'c', 'd', 'e');
       await backend.pass(5_000);
       expect(connection.payloads).to.deep.equal(['a', 'b', 'c', 'd', 'e']);
-      expect(session.acknowledge(ids)).to.deep.equal({ acknowledged: 5, unknown: [] });
+      expect(session.acknowledge(ids)).to.deep.equal([]);
     });
 
     it('goes on behind what it sent when its client comes back', async () => {
@@ -106,6 +106,7 @@ describe('A session that delivers at most once', () => {
       await ending;
       await settle();
       expect(connection.payloads).to.deep.equal([]);
+      expect(instance.metrics.dropped).to.deep.equal({ slow_consumer: 0, connection_lost: 1 });
     });
 
     it('writes nothing to a full connection and loses nothing by it', async () => {
@@ -140,6 +141,50 @@ describe('A session that delivers at most once', () => {
       await publish('c');
       await backend.pass(60_000);
       expect(connection.payloads).to.deep.equal(['a', 'b', 'c']);
+    });
+
+    it('drops what comes while its connection takes nothing, says so, and goes on', async () => {
+      const { session, connection } = await instance.subscribe({ ...AT_MOST_ONCE, clientId: undefined });
+      connection.answer = 'full';
+      const [a] = await publish('a');
+      await publish('b', 'c');
+      const [d] = await publish('d');
+      expect(connection.payloads).to.deep.equal(['a']);
+      connection.drain();
+      session.onWritable();
+      await settle();
+      const [gap, ...others] = connection.gaps;
+      expect(others).to.deep.equal([]);
+      expect(gap).to.deep.include({ topic: 'orders', reason: 'slow_consumer' });
+      expect([gap?.from.offset, gap?.to.offset]).to.deep.equal([a?.offset, d?.offset]);
+      expect(instance.metrics.dropped).to.deep.equal({ slow_consumer: 3, connection_lost: 0 });
+      await publish('e');
+      expect(connection.payloads).to.deep.equal(['a', 'e']);
+    });
+
+    it('drops nothing of a backlog that it is catching up with', async () => {
+      await publish(...Array.from({ length: 250 }, (_, i) => String(i)));
+      const { session, connection } = await instance.subscribe({
+        ...AT_MOST_ONCE,
+        clientId: undefined,
+        start: { at: 'earliest' },
+      });
+      for (let i = 0; i < 3; i++) {
+        connection.answer = 'full';
+        await publish(`live ${i}`);
+        connection.drain();
+        session.onWritable();
+        await settle();
+      }
+      expect(connection.payloads).to.have.length(253);
+      expect(connection.gaps).to.deep.equal([]);
+    });
+
+    it('counts what it writes to a connection that is gone', async () => {
+      const { connection } = await instance.subscribe({ ...AT_MOST_ONCE, clientId: undefined });
+      connection.answer = 'closed';
+      await publish('a');
+      expect(instance.metrics.dropped).to.deep.equal({ slow_consumer: 0, connection_lost: 1 });
     });
   });
 });

@@ -264,7 +264,7 @@ class World {
     const { session, acknowledged } = this.connection;
     if (session === undefined || session.hasEnded || ids.length === 0) return;
     for (const { topic, offset } of ids) acknowledged.add(keyOf(topic, offset));
-    this.require(session.acknowledge(ids).unknown.length === 0, 'a delivered message was unknown');
+    this.require(session.acknowledge(ids).length === 0, 'a delivered message was unknown');
     void session.commit().then((isRecorded) => {
       if (isRecorded && !session.hasEnded) this.confirm(ids, this.recorded);
     });

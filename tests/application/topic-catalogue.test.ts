@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { forgettingIntervalMs } from '../../application/topic-catalogue.js';
+import type { TopicName } from '../../domain/topic/topic-name.js';
 import { aPattern } from '../support/builders.js';
 import { anInstance, Backend, type Instance } from '../support/instance.js';
 import { settle } from '../support/settle.js';
@@ -83,5 +85,121 @@ describe('The topic catalogue', () => {
     instance.feed.isReachable = true;
     expect(await matching('>')).to.deep.equal(['orders']);
     expect(instance.feed.followed).to.equal(1);
+  });
+
+  describe('when topics are gone', () => {
+    const RETENTION = { messagesMs: 60_000, subscriptionMs: 60_000 };
+    const INTERVAL_MS = forgettingIntervalMs(RETENTION);
+    let forgotten: TopicName[][];
+
+    beforeEach(async () => {
+      backend = new Backend(RETENTION);
+      instance = anInstance(backend);
+      [created, forgotten] = [[], []];
+      await backend.publish('orders.eu', 'a');
+      await backend.publish('orders.us', 'a');
+      await matching('>');
+      instance.catalogue.onCreated((topic) => created.push(topic));
+      instance.catalogue.onForgotten((topics) => forgotten.push([...topics]));
+    });
+
+    /** Lets topics that nobody writes to expire, and the catalogue be read once or twice more. */
+    const expire = () => backend.pass(120_000 + 2 * INTERVAL_MS);
+    /** Only until the next reading. */
+    const reread = () => backend.pass(INTERVAL_MS);
+    const isCatalogueRead = ({ operation, stream }: { operation: string; stream: { kind: string } }) =>
+      operation === 'read' && stream.kind === 'catalogue';
+    const outOfReach = async (meanwhile: () => Promise<void>): Promise<void> => {
+      instance.store.fault = (call) => (isCatalogueRead(call) ? 'not_stored' : undefined);
+      await meanwhile();
+      instance.store.fault = () => undefined;
+    };
+
+    it('forgets them, and says so once', async () => {
+      await expire();
+      expect(await matching('>')).to.deep.equal([]);
+      await reread();
+      expect(forgotten.map((topics) => topics.sort())).to.deep.equal([['orders.eu', 'orders.us']]);
+    });
+
+    it('keeps those that are there', async () => {
+      for (let i = 0; i < 6; i++) {
+        await backend.pass(30_000);
+        await backend.publish('orders.us', 'b');
+      }
+      expect(await matching('>')).to.deep.equal(['orders.us']);
+      expect(forgotten).to.deep.equal([['orders.eu']]);
+      expect(created).to.deep.equal([]);
+    });
+
+    it('tells one that comes back as one that comes into being', async () => {
+      await expire();
+      await backend.publish('orders.eu', 'b');
+      expect(created).to.deep.equal(['orders.eu']);
+      expect(await matching('>')).to.deep.equal(['orders.eu']);
+    });
+
+    it('keeps one that comes into being, or comes back, while it reads', async () => {
+      // Both are gone from the store, and not missed yet.
+      await outOfReach(expire);
+      const release = instance.store.hold((call, way) => isCatalogueRead(call) && way === 'from');
+      await reread();
+      await backend.publish('orders.eu', 'b');
+      await backend.publish('users', 'a');
+      release();
+      await backend.pass(100);
+      expect(await matching('>')).to.have.members(['orders.eu', 'users']);
+      expect(forgotten).to.deep.equal([['orders.us']]);
+      expect(created).to.deep.equal(['users']);
+      // What was told during one reading is no reason to keep it at the next.
+      await expire();
+      expect(await matching('>')).to.deep.equal([]);
+      expect(forgotten.flat().sort()).to.deep.equal(['orders.eu', 'orders.us', 'users']);
+    });
+
+    it('finds by reading what the feed has not told', async () => {
+      instance.feed.loses = () => true;
+      await backend.publish('users', 'a');
+      expect(await matching('users')).to.deep.equal([]);
+      await reread();
+      expect(await matching('users')).to.deep.equal(['users']);
+      expect(created).to.deep.equal(['users']);
+    });
+
+    it('keeps what it knows while the store is out of reach, and forgets it afterwards', async () => {
+      await outOfReach(expire);
+      expect(await matching('>')).to.have.members(['orders.eu', 'orders.us']);
+      expect(forgotten).to.deep.equal([]);
+      await reread();
+      expect(await matching('>')).to.deep.equal([]);
+      expect(forgotten).to.have.length(1);
+    });
+
+    it('leaves no timer and follows nothing once it is closed, even while it reads', async () => {
+      const idle = anInstance(backend);
+      const waiting = backend.clock.waiting;
+      await right(idle.catalogue.matching([aPattern('>')]));
+      expect([idle.feed.followed, backend.clock.waiting]).to.deep.equal([1, waiting + 1]);
+      idle.catalogue.close();
+      expect([idle.feed.followed, backend.clock.waiting]).to.deep.equal([0, waiting]);
+
+      await outOfReach(expire);
+      const release = instance.store.hold(isCatalogueRead);
+      await reread();
+      const whileReading = backend.clock.waiting;
+      instance.catalogue.close();
+      release();
+      await backend.pass(100);
+      expect([instance.feed.followed, backend.clock.waiting]).to.deep.equal([0, whileReading]);
+      expect(forgotten).to.deep.equal([]);
+    });
+  });
+
+  it('looks for topics that are gone as often as their life is long, within reason', () => {
+    const every = (messagesMs: number, subscriptionMs: number) =>
+      forgettingIntervalMs({ messagesMs, subscriptionMs });
+    expect(every(60_000, 60_000)).to.equal(30_000);
+    expect(every(1, 1)).to.equal(1_000);
+    expect(every(24 * 3_600_000, 7 * 24 * 3_600_000)).to.equal(600_000);
   });
 });

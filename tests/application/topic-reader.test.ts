@@ -1,15 +1,16 @@
 import { expect } from 'chai';
-import type { taskEither as TE } from 'fp-ts';
+import { taskEither as TE } from 'fp-ts';
 import {
   topicStream,
+  type EventStore,
   type StoredEvent,
   type StoreUnavailable,
   type Stream,
 } from '../../application/ports/event-store.js';
 import { readNext, type Reading, type Room } from '../../application/topic-reader.js';
-import type { Cursor, Offset, Recorded } from '../../domain/message/offset.js';
-import { BEGINNING } from '../../domain/message/offset.js';
+import { BEGINNING, before, type Cursor, type Offset, type Recorded } from '../../domain/message/offset.js';
 import { positionAt, type Pending, type TopicPosition } from '../../domain/subscription/topic-position.js';
+import type { MessagesLost, TopicEvent } from '../../domain/topic/topic-events.js';
 import { aMessage, aTopic } from '../support/builders.js';
 import { Backend } from '../support/instance.js';
 import { TEST_START } from '../support/manual-clock.js';
@@ -115,14 +116,14 @@ describe('Reading what comes next in a topic', () => {
       cursors = [...cursors, a!, b!];
       const reading = await read(positionAt(cursors[249]!));
       expect(places(reading)).to.deep.equal([252]);
-      expect(reading?.next).to.deep.equal(b);
+      expect(reading).to.deep.include({ next: b, expired: 1 });
     });
 
     it('tells the gap in front of what is left', async () => {
       await trim(cursors[4]!.offset);
       const reading = await read(positionAt(cursors[1]!));
       expect(places(reading).slice(0, 2)).to.deep.equal([5, 6]);
-      expect(reading?.gap).to.deep.include({ topic: TOPIC, from: cursors[1], reason: 'trimmed' });
+      expect(reading?.gap).to.deep.include({ topic: TOPIC, from: cursors[1], reason: 'retention' });
       expect(reading?.gap?.to.n).to.equal(4);
     });
 
@@ -134,7 +135,8 @@ describe('Reading what comes next in a topic', () => {
         attempt: 1,
         next: cursors[249],
         dropped: [],
-        gap: { topic: TOPIC, from: cursors[1], to: cursors[249], reason: 'trimmed' },
+        expired: 0,
+        gap: { topic: TOPIC, from: cursors[1], to: cursors[249], reason: 'retention' },
       });
     });
 
@@ -143,7 +145,7 @@ describe('Reading what comes next in a topic', () => {
       const first = await read(positionAt(BEGINNING));
       expect(places(first)).to.deep.equal([1, 2]);
       const second = await read(positionAt(first!.next), { most: 2 });
-      expect(second?.gap).to.deep.include({ from: cursors[1] });
+      expect(second?.gap).to.deep.include({ from: cursors[1], reason: 'removed' });
       expect([second?.gap?.to.n, places(second)[0]]).to.deep.equal([4, 5]);
     });
   });
@@ -192,15 +194,252 @@ describe('Reading what comes next in a topic', () => {
       const gone = await read(due(2, 9, 10));
       expect(places(gone)).to.deep.equal([10]);
       expect(gone?.dropped).to.deep.equal([cursors[1]!.offset, cursors[8]!.offset]);
-      expect([gone?.gap?.from.n, gone?.gap?.to.n]).to.deep.equal([1, 9]);
+      expect([gone?.gap?.from.n, gone?.gap?.to.n, gone?.gap?.reason]).to.deep.equal([1, 9, 'retention']);
+      expect(gone?.expired).to.equal(0);
       const position = { ...due(), due: [{ cursor: expired!, attempt: 2, notBefore: 0 }], next: expired! };
-      expect(await read(position)).to.deep.include({ messages: [], dropped: [expired!.offset] });
+      expect(await read(position)).to.deep.include({
+        messages: [],
+        dropped: [expired!.offset],
+        expired: 1,
+      });
+    });
+
+    it('tells a gap that covers what is gone and nothing that is given: what lies behind comes next', async () => {
+      store.holes = [3, 4, 6];
+      const first = await read(due(2, 3, 4, 5, 6));
+      expect([places(first), first?.dropped, first?.gap]).to.deep.equal([[2], [], undefined]);
+      const second = await read(due(3, 4, 5, 6));
+      expect([places(second), second?.dropped]).to.deep.equal([
+        [5],
+        [cursors[2]!.offset, cursors[3]!.offset],
+      ]);
+      expect(second?.gap).to.deep.include({ to: cursors[3], reason: 'removed' });
+      expect(second?.gap?.from.n).to.equal(2);
+    });
+  });
+
+  describe('where the storage has lost messages', () => {
+    const LOST: MessagesLost = { type: 'MessagesLost', reason: 'storage_rollback' };
+    const RESET: MessagesLost = { type: 'MessagesLost', reason: 'stream_reset' };
+
+    /** The place at time `t` with the number `n`. */
+    const place = (t: number, n: number): Cursor => ({ offset: (t * 1024) as Offset, n });
+    const message = (t: number, n: number): Recorded<TopicEvent> => ({
+      ...place(t, n),
+      event: aMessage({ payload: `${t}` }),
+    });
+    const loss = (t: number, n: number, event: MessagesLost): Recorded<TopicEvent> => ({
+      ...place(t, n),
+      event,
+    });
+
+    /** A topic with exactly these events. */
+    const topicOf = (...events: readonly Recorded<TopicEvent>[]): EventStore => {
+      const stored = new UnreliableStore(backend.store);
+      stored.canPeek = false;
+      stored.read = <Event extends StoredEvent>(_: Stream<Event>, after: Offset, limit: number) =>
+        TE.right(
+          events
+            .filter(({ offset }) => offset > after)
+            .slice(0, limit) as readonly Recorded<StoredEvent>[] as readonly Recorded<Event>[],
+        );
+      const first = events[0];
+      const last = events[events.length - 1];
+      stored.bounds = () =>
+        TE.right({ first: first === undefined ? BEGINNING : before(first), last: last ?? BEGINNING });
+      return stored;
+    };
+
+    const readFrom = (
+      topic: EventStore,
+      from: Cursor,
+      head: Cursor,
+      pending: readonly Cursor[] = [],
+    ): Promise<Reading | undefined> => {
+      const position = {
+        ...positionAt(from),
+        due: pending.map((cursor): Pending => ({ cursor, attempt: 2, notBefore: 0 })),
+      };
+      return right(readNext(topic, TOPIC, position, head, ROOMY, TEST_START));
+    };
+
+    const summary = (reading: Reading | undefined): readonly unknown[] => [
+      places(reading),
+      reading?.next.n,
+      reading?.gap?.from.n,
+      reading?.gap?.to.n,
+      reading?.gap?.reason,
+    ];
+
+    it('tells what comes before the loss, then the loss as a gap, with what comes behind it', async () => {
+      const topic = topicOf(message(1, 1), message(2, 2), loss(5, 5, LOST), message(6, 6));
+      const head = place(6, 6);
+      expect(summary(await readFrom(topic, BEGINNING, head))).to.deep.equal([
+        [1, 2],
+        2,
+        undefined,
+        undefined,
+        undefined,
+      ]);
+      const second = await readFrom(topic, place(2, 2), head);
+      expect(summary(second)).to.deep.equal([[6], 6, 2, 5, 'storage_rollback']);
+      expect(second?.gap).to.deep.include({ from: place(2, 2), to: place(5, 5) });
+      expect(summary(await readFrom(topic, place(4, 4), head))).to.deep.equal([
+        [6],
+        6,
+        4,
+        5,
+        'storage_rollback',
+      ]);
+    });
+
+    it('never gives the loss to the client as a message, not even where nothing else is there', async () => {
+      const topic = topicOf(loss(5, 5, RESET));
+      expect(summary(await readFrom(topic, place(2, 2), place(5, 5)))).to.deep.equal([
+        [],
+        5,
+        2,
+        5,
+        'stream_reset',
+      ]);
+    });
+
+    it('has nothing to tell to who had everything', async () => {
+      const topic = topicOf(message(1, 1), loss(5, 5, LOST), message(6, 6));
+      expect(summary(await readFrom(topic, place(5, 5), place(6, 6)))).to.deep.equal([
+        [6],
+        6,
+        undefined,
+        undefined,
+        undefined,
+      ]);
+    });
+
+    it('tells losses that follow each other as one gap', async () => {
+      const topic = topicOf(loss(3, 3, RESET), loss(5, 5, RESET), message(6, 6));
+      expect(summary(await readFrom(topic, place(1, 1), place(6, 6)))).to.deep.equal([
+        [6],
+        6,
+        1,
+        5,
+        'stream_reset',
+      ]);
+    });
+
+    it('tells a loss in front of messages that were counted on, where it is', async () => {
+      const between = { from: place(2, 2), to: place(5, 5) };
+      const topic = topicOf(
+        message(1, 1),
+        message(2, 2),
+        message(6, 3),
+        message(7, 4),
+        loss(8, 6, { ...LOST, between }),
+        message(9, 7),
+      );
+      const head = place(9, 7);
+      // Who had seen the end of what was lost goes on behind it, without a gap; the loss is passed with the messages.
+      expect(summary(await readFrom(topic, place(5, 5), head))).to.deep.equal([
+        [3, 4],
+        6,
+        undefined,
+        undefined,
+        undefined,
+      ]);
+      const behind = await readFrom(topic, place(4, 4), head);
+      expect(summary(behind)).to.deep.equal([[3, 4], 6, 4, 5, 'storage_rollback']);
+      // Whose count fits comes to the loss last.
+      expect(summary(await readFrom(topic, place(2, 2), head))).to.deep.equal([
+        [3, 4],
+        4,
+        undefined,
+        undefined,
+        undefined,
+      ]);
+      const last = await readFrom(topic, place(7, 4), head);
+      expect(last?.gap).to.deep.equal({ topic: TOPIC, ...between, reason: 'storage_rollback' });
+      expect(summary(last).slice(0, 2)).to.deep.equal([[7], 7]);
+    });
+
+    it('tells a lower number without a loss as a gap up to it', async () => {
+      const rolledBack = topicOf(message(1, 1), message(6, 2), message(7, 3));
+      expect(summary(await readFrom(rolledBack, place(5, 5), place(7, 3)))).to.deep.equal([
+        [2, 3],
+        3,
+        5,
+        5,
+        'storage_rollback',
+      ]);
+      const begunAnew = topicOf(message(6, 1), message(7, 2));
+      const reading = await readFrom(begunAnew, place(5, 5), place(7, 2));
+      expect(summary(reading)).to.deep.equal([[1, 2], 2, 5, 5, 'stream_reset']);
+      expect(reading?.gap?.to.offset).to.equal(place(6, 1).offset - 1);
+    });
+
+    it('tells what the head had promised and the topic has not any more', async () => {
+      const cut = topicOf(message(1, 1), message(2, 2));
+      expect(summary(await readFrom(cut, place(2, 2), place(5, 5)))).to.deep.equal([
+        [],
+        5,
+        2,
+        5,
+        'storage_rollback',
+      ]);
+      expect(summary(await readFrom(topicOf(), place(2, 2), place(5, 5)))).to.deep.equal([
+        [],
+        5,
+        2,
+        5,
+        'stream_reset',
+      ]);
+    });
+
+    it('drops what is due again and lost, for the same reasons', async () => {
+      const pending = [place(2, 2), place(4, 4), place(5, 5)];
+      const dropped = [place(4, 4).offset, place(5, 5).offset];
+      const reasons: readonly (readonly [EventStore, string])[] = [
+        [topicOf(message(1, 1), message(2, 2), loss(5, 5, LOST)), 'storage_rollback'],
+        [topicOf(message(1, 1), message(2, 2)), 'storage_rollback'],
+        [topicOf(message(1, 1), message(2, 2), message(6, 3)), 'storage_rollback'],
+      ];
+      for (const [topic, reason] of reasons) {
+        const first = await readFrom(topic, place(9, 9), place(9, 9), pending);
+        expect([places(first), first?.dropped]).to.deep.equal([[2], []]);
+        const second = await readFrom(topic, place(9, 9), place(9, 9), pending.slice(1));
+        expect([places(second), second?.dropped, second?.gap?.reason]).to.deep.equal([[], dropped, reason]);
+        expect([second?.gap?.from.n, second?.gap?.to]).to.deep.equal([3, place(5, 5)]);
+      }
+      for (const topic of [topicOf(), topicOf(loss(5, 5, RESET)), topicOf(message(6, 1))]) {
+        const reading = await readFrom(topic, place(9, 9), place(9, 9), pending);
+        expect([places(reading), reading?.dropped.length, reading?.gap?.reason]).to.deep.equal([
+          [],
+          3,
+          'stream_reset',
+        ]);
+      }
+    });
+
+    it('drops nothing that is still there, however the numbers run', async () => {
+      const anew = Array.from({ length: 20 }, (_, i) => message(100 + i, i + 1));
+      const topic = topicOf(...anew);
+      const head = place(119, 20);
+      const due = [place(2, 2), place(119, 20)];
+      const first = await readFrom(topic, head, head, due);
+      expect([places(first), first?.dropped]).to.deep.equal([[], [place(2, 2).offset]]);
+      expect(places(await readFrom(topic, head, head, due.slice(1)))).to.deep.equal([20]);
+      // A lower number behind a higher one.
+      const lower = await readFrom(topic, head, head, [place(50, 50), place(101, 2), place(102, 3)]);
+      expect(lower?.dropped).to.deep.equal([place(50, 50).offset]);
+      expect(places(await readFrom(topic, head, head, [place(101, 2), place(102, 3)]))).to.deep.equal([2, 3]);
     });
   });
 
   it('says where the store cannot be read', async () => {
     store.fault = () => 'not_stored';
     const reading = readNext(store, TOPIC, positionAt(BEGINNING), cursors[9], ROOMY, TEST_START);
+    expect(await left(reading)).to.include({ _tag: 'StoreUnavailable' });
+    // Nor where it answers, and then does not say why something is missing.
+    await trim(cursors[4]!.offset);
+    store.fault = ({ operation }) => (operation === 'bounds' ? 'not_stored' : undefined);
     expect(await left(reading)).to.include({ _tag: 'StoreUnavailable' });
   });
 });

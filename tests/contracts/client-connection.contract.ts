@@ -55,7 +55,7 @@ export const describeClientConnection = (name: string, open: OpenClientConnectio
         })),
       );
 
-    const gap: Gap = { topic: aTopic(), from: aCursor(1), to: aCursor(9), reason: 'trimmed' };
+    const gap: Gap = { topic: aTopic(), from: aCursor(1), to: aCursor(9), reason: 'retention' };
 
     const told = (...payloads: readonly unknown[]): readonly Received[] =>
       payloads.map((payload) => ({ payload, attempt: undefined }));

@@ -3,10 +3,11 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import type { EventStore, StoredEvent, Stream } from '../../application/ports/event-store.js';
 import { subscriptionStream, topicStream } from '../../application/ports/event-store.js';
-import { NO_OFFSET, type Offset } from '../../domain/message/offset.js';
+import { BEGINNING, NO_OFFSET, type Offset } from '../../domain/message/offset.js';
 import type { MessagePublished } from '../../domain/topic/topic-events.js';
-import { aMessage, anIdentity, aTopic, everySubscriptionEvent } from '../support/builders.js';
+import { aCursor, aMessage, anIdentity, aTopic, everySubscriptionEvent } from '../support/builders.js';
 import { TEST_START } from '../support/manual-clock.js';
+import { payloadOf } from '../support/payload-of.js';
 import { right } from '../support/task-either.js';
 
 /** JSON texts that parsing and printing again would change. */
@@ -87,6 +88,17 @@ export const describeContent = (open: () => EventStore): void => {
       await fc.assert(property, { numRuns: 100 });
     });
 
+    it('keeps what a topic has lost', async () => {
+      const between = { from: aCursor(1), to: aCursor(5) };
+      const events = [
+        aMessage(),
+        { type: 'MessagesLost', reason: 'storage_rollback' },
+        { type: 'MessagesLost', reason: 'stream_reset', between },
+        aMessage({ key: 'k' }),
+      ] as const;
+      expect(await roundTrip(orders, events)).to.deep.equal(events);
+    });
+
     it('keeps every event of a subscription', async () => {
       const events = everySubscriptionEvent();
       expect(await roundTrip(subscriptionStream(anIdentity()), events)).to.deep.equal(events);
@@ -98,7 +110,7 @@ export const describeContent = (open: () => EventStore): void => {
       await roundTrip(invoices, [aMessage({ payload: '2' })]);
       await roundTrip(orders, [aMessage({ payload: '3' })]);
       const read = await right(open().read(orders, NO_OFFSET, 10));
-      expect(read.map(({ n, event }) => [n, event.payload])).to.deep.equal([
+      expect(read.map(({ n, event }) => [n, payloadOf(event)])).to.deep.equal([
         [1, '1'],
         [2, '3'],
       ]);
@@ -125,7 +137,7 @@ export const describeContent = (open: () => EventStore): void => {
           stream.kind === 'topic'
             ? aMessage({ payload: String(i) })
             : ({ type: 'SessionStarted', session: String(i) } as const);
-        await right(open().append<StoredEvent>(stream, [event], { expected: 0 }));
+        await right(open().append<StoredEvent>(stream, [event], { expected: BEGINNING }));
         const read = await right(open().read<StoredEvent>(stream, NO_OFFSET, 10));
         expect(read.map(({ event }) => event)).to.deep.equal([event]);
       }

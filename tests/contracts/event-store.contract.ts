@@ -1,15 +1,11 @@
 /**
  * What every EventStore promises, whatever it is made of. An adapter's test file opens the adapter and calls
- * `describeEventStore`. Two parts stand in files of their own: event-store-version.contract.ts, who wins when two
- * append; event-store-content.contract.ts, what events look like when they come back.
+ * `describeEventStore`. Three parts stand in files of their own: event-store-version.contract.ts, who wins when two
+ * append; event-store-once.contract.ts, what is stored once however often it is sent; event-store-content.contract.ts,
+ * what events look like when they come back.
  */
 import { expect } from 'chai';
-import type {
-  EventStore,
-  RetentionSettings,
-  StoredEvent,
-  Stream,
-} from '../../application/ports/event-store.js';
+import type { EventStore, StoredEvent, Stream } from '../../application/ports/event-store.js';
 import { CATALOGUE, subscriptionStream, topicStream } from '../../application/ports/event-store.js';
 import {
   BEGINNING,
@@ -20,17 +16,12 @@ import {
 } from '../../domain/message/offset.js';
 import type { TopicEvent } from '../../domain/topic/topic-events.js';
 import { aMessage, anIdentity, aTopic, messages, someRetention } from '../support/builders.js';
+import { payloadOf } from '../support/payload-of.js';
 import { right } from '../support/task-either.js';
 import { describeContent } from './event-store-content.contract.js';
+import { describeOnce } from './event-store-once.contract.js';
 import { describeVersions } from './event-store-version.contract.js';
-
-export interface OpenedStore {
-  readonly store: EventStore;
-  close(): Promise<void>;
-}
-
-/** Opens an empty store that nobody else uses. */
-export type OpenEventStore = (retention: RetentionSettings) => Promise<OpenedStore>;
+import type { OpenedStore, OpenEventStore } from './opened-store.js';
 
 /** How far above the wanted count a store may let a topic grow: whole blocks are cheaper to trim than entries. */
 const BLOCK_MAX = 200;
@@ -57,7 +48,7 @@ export const describeEventStore = (name: string, open: OpenEventStore): void => 
         // More than fit into one millisecond of offsets.
         const cursors = await append(orders, 1500);
         const recorded = await readAll(orders);
-        expect(recorded.map(({ event }) => event.payload)).to.deep.equal(payloads(1, 1500));
+        expect(recorded.map(({ event }) => payloadOf(event))).to.deep.equal(payloads(1, 1500));
         expect(recorded.map(toCursor)).to.deep.equal(cursors);
       });
 
@@ -90,7 +81,7 @@ export const describeEventStore = (name: string, open: OpenEventStore): void => 
           const first = cursors[0]!.n;
           const stored = recorded.slice(first - 1, first - 1 + cursors.length);
           expect(stored.map(toCursor)).to.deep.equal(cursors);
-          expect(stored.map(({ event }) => event.payload)).to.deep.equal(payloads(i * 10, 1 + (i % 5)));
+          expect(stored.map(({ event }) => payloadOf(event))).to.deep.equal(payloads(i * 10, 1 + (i % 5)));
         });
       });
 
@@ -103,7 +94,9 @@ export const describeEventStore = (name: string, open: OpenEventStore): void => 
       });
     });
 
-    describeVersions(() => store);
+    describeVersions(() => store, open);
+
+    describeOnce(() => opened, open);
 
     describe('read', () => {
       it('answers nothing for a stream that was never written', async () => {
@@ -117,7 +110,7 @@ export const describeEventStore = (name: string, open: OpenEventStore): void => 
           const page = await right(store.read(orders, after, 10));
           if (page.length === 0) break;
           expect(page.length).to.be.at.most(10);
-          seen.push(...page.map(({ event }) => event.payload));
+          seen.push(...page.map(({ event }) => payloadOf(event)));
           after = page[page.length - 1]!.offset;
         }
         expect(seen).to.deep.equal(payloads(1, 25));
@@ -169,6 +162,57 @@ export const describeEventStore = (name: string, open: OpenEventStore): void => 
       });
     });
 
+    describe('remove', () => {
+      it('forgets the events at these offsets and keeps the places of the others', async () => {
+        const cursors = await append(orders, 10);
+        const gone = [cursors[0]!, cursors[4]!, cursors[9]!].map(({ offset }) => offset);
+        expect(await right(store.remove(orders, gone))).to.equal(3);
+        const kept = cursors.filter(({ offset }) => !gone.includes(offset));
+        expect((await readAll(orders)).map(toCursor)).to.deep.equal(kept);
+        const { first, last } = await right(store.bounds(orders));
+        expect(first.n).to.equal(1);
+        expect(last).to.deep.equal(cursors[9]);
+      });
+
+      it('answers how many there were: none of those that are gone or never were', async () => {
+        const [first] = await append(orders, 2);
+        const offsets = [first!.offset, first!.offset, (first!.offset + 500) as Offset, 5 as Offset];
+        expect(await right(store.remove(orders, offsets))).to.equal(1);
+        expect(await right(store.remove(orders, offsets))).to.equal(0);
+        expect(await right(store.remove(orders, []))).to.equal(0);
+        expect(await right(store.remove(topicStream(aTopic('never')), offsets))).to.equal(0);
+      });
+
+      it('never gives the place of a removed event again', async () => {
+        const cursors = await append(orders, 3);
+        await right(
+          store.remove(
+            orders,
+            cursors.map(({ offset }) => offset),
+          ),
+        );
+        expect(await readAll(orders)).to.deep.equal([]);
+        expect(await right(store.bounds(orders))).to.deep.equal({ first: cursors[2], last: cursors[2] });
+        const [next] = await append(orders, 1);
+        expect(next!.n).to.equal(4);
+        expect(next!.offset).to.be.above(cursors[2]!.offset);
+      });
+
+      it('a removed event is neither read nor peeked at', async () => {
+        const cursors = await append(orders, 5);
+        await right(store.remove(orders, [cursors[2]!.offset]));
+        expect(store.peek(orders, cursors[1]!, 10)).to.equal(undefined);
+        const read = await right(store.read(orders, cursors[1]!.offset, 10));
+        expect(read.map(({ n }) => n)).to.deep.equal([4, 5]);
+      });
+
+      it('does nothing before its task is run', async () => {
+        const cursors = await append(orders, 1);
+        store.remove(orders, [cursors[0]!.offset]);
+        expect(await readAll(orders)).to.have.length(1);
+      });
+    });
+
     describe('retention', () => {
       it('keeps the newest messages of a topic, at least as many as wanted and not many more', async () => {
         const small = await open(someRetention({ messagesPerTopicMax: 500 }));
@@ -181,7 +225,7 @@ export const describeEventStore = (name: string, open: OpenEventStore): void => 
           expect(last.n - first.n).to.be.within(500, 500 + BLOCK_MAX);
           const kept = await right(small.store.read(orders, NO_OFFSET, 5000));
           expect(kept.map(({ n }) => n)).to.deep.equal(range(first.n + 1, 2000));
-          expect(kept[kept.length - 1]!.event.payload).to.equal('2000');
+          expect(payloadOf(kept[kept.length - 1]!.event)).to.equal('2000');
         } finally {
           await small.close();
         }

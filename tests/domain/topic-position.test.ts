@@ -3,10 +3,15 @@ import fc from 'fast-check';
 import type { Cursor, Offset } from '../../domain/message/offset.js';
 import {
   advanced,
+  areDue,
+  areNew,
+  deliveredOf,
   dispatched,
   dueAt,
   expiredAt,
+  extended,
   floorOf,
+  hasExpired,
   nextWake,
   pendingOf,
   positionAt,
@@ -14,6 +19,8 @@ import {
   settled,
   settlementOf,
   unacknowledged,
+  unacknowledgedUpTo,
+  type Delivered,
   type TopicPosition,
 } from '../../domain/subscription/topic-position.js';
 import { aCursor } from '../support/builders.js';
@@ -31,6 +38,8 @@ type Step =
   | { readonly do: 'dispatchDue'; readonly now: number; readonly limit: number; readonly deadline: number }
   | { readonly do: 'settle'; readonly picks: readonly number[] }
   | { readonly do: 'settleHead'; readonly count: number }
+  | { readonly do: 'settleUpTo'; readonly pick: number }
+  | { readonly do: 'extend'; readonly picks: readonly number[]; readonly deadline: number }
   | { readonly do: 'return'; readonly picks: readonly number[]; readonly notBefore: number }
   | { readonly do: 'expire'; readonly now: number }
   | { readonly do: 'advance'; readonly by: number };
@@ -49,6 +58,8 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: step('dispatchDue'), now: time, limit: fc.integer({ min: 1, max: 4 }), deadline: time }),
   fc.record({ do: step('settle'), picks }),
   fc.record({ do: step('settleHead'), count: fc.integer({ min: 1, max: 3 }) }),
+  fc.record({ do: step('settleUpTo'), pick: fc.nat(99) }),
+  fc.record({ do: step('extend'), picks, deadline: time }),
   fc.record({ do: step('return'), picks, notBefore: time }),
   fc.record({ do: step('expire'), now: time }),
   fc.record({ do: step('advance'), by: fc.nat(3) }),
@@ -125,6 +136,76 @@ describe('A position in a topic', () => {
     expect(dueAt(position, 50, 10)).to.deep.equal([{ cursor: aCursor(1), attempt: 3, notBefore: 0 }]);
   });
 
+  it('sorts what waits for an answer by how often it was delivered, in flight and due alike', () => {
+    const [first, second, third, fourth] = [aCursor(1), aCursor(2), aCursor(3), aCursor(4)];
+    let position = dispatched(positionAt(START), third, [first, second, third], 1, 100);
+    position = returned(position, [first.offset, second.offset], 0);
+    position = dispatched(position, fourth, [fourth], 1, 100);
+    position = dispatched(position, fourth, [first], 2, 100);
+    const all = [first, second, third, fourth, aCursor(5)].map(({ offset }) => offset);
+    expect(deliveredOf(position, all)).to.deep.equal([
+      { attempt: 1, offsets: [third.offset, fourth.offset, second.offset] },
+      { attempt: 2, offsets: [first.offset] },
+    ]);
+    expect(deliveredOf(position, [second.offset])).to.deep.equal([{ attempt: 1, offsets: [second.offset] }]);
+    expect(deliveredOf(position, [aCursor(5).offset])).to.deep.equal([]);
+    expect(deliveredOf(settled(position, all), all)).to.deep.equal([]);
+  });
+
+  it('names everything that waits up to a place, and that place as well', () => {
+    let position = dispatched(positionAt(START), aCursor(5), [1, 2, 4, 5].map(aCursor), 1, 100);
+    position = returned(position, [aCursor(1).offset], 0);
+    expect([...unacknowledgedUpTo(position, aCursor(4).offset)].sort(ascending)).to.deep.equal(
+      [1, 2, 4].map((n) => aCursor(n).offset),
+    );
+    expect([...unacknowledgedUpTo(position, aCursor(3).offset)].sort(ascending)).to.deep.equal(
+      [1, 2].map((n) => aCursor(n).offset),
+    );
+    expect(unacknowledgedUpTo(position, START.offset)).to.deep.equal([]);
+  });
+
+  it('takes as new only what lies above it, in order, up to where was looked', () => {
+    const position = positionAt(aCursor(3));
+    const isNew = (next: number, ...cursors: readonly number[]) =>
+      areNew(position, aCursor(next), cursors.map(aCursor));
+    expect([isNew(4, 4), isNew(6, 4, 6), isNew(9, 5)]).to.deep.equal([true, true, true]);
+    expect([isNew(4, 3), isNew(4, 3, 4), isNew(5, 4, 6), isNew(5, 5, 4), isNew(4, 4, 4)]).to.deep.equal([
+      false,
+      false,
+      false,
+      false,
+      false,
+    ]);
+  });
+
+  it('takes as due exactly what may go out together', () => {
+    fc.assert(
+      fc.property(
+        fc.array(anyStep, { maxLength: 30 }),
+        fc.uniqueArray(fc.nat(99), { maxLength: 4 }),
+        time,
+        fc.integer({ min: 1, max: 4 }),
+        (steps, chosen, now, attempt) => {
+          const [position, model] = steps.reduce<[TopicPosition, Model]>(
+            ([before, books], each) => apply(each, before, books),
+            [positionAt(START), { next: START, waiting: new Map() }],
+          );
+          const run = dueAt(position, now, 10);
+          const cursors = run.map(({ cursor }) => cursor);
+          expect(areDue(position, cursors, run[0]?.attempt ?? 1, now)).to.be.true;
+          const picked = [...new Set(offsetsOf(chosen, position))].sort(ascending);
+          const isDue = picked.every((offset) => {
+            const found = model.waiting.get(offset);
+            return found?.isInFlight === false && found.attempt === attempt && found.wake <= now;
+          });
+          const places = picked.map((offset) => ({ offset, n: offset - START.offset }));
+          expect(areDue(position, places, attempt, now)).to.equal(isDue);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
   it('shares the cursors that it is given instead of copying them', () => {
     const cursors = [aCursor(1), aCursor(2)];
     expect(dispatched(positionAt(START), aCursor(2), cursors, 1, 100).inFlight[0]?.cursors).to.equal(cursors);
@@ -161,17 +242,40 @@ const apply = (each: Step, position: TopicPosition, model: Model): [TopicPositio
       for (const offset of offsets) waiting.delete(offset);
       return [settled(position, offsets), { ...model, waiting }];
     }
+    case 'settleUpTo': {
+      const [last] = offsetsOf([each.pick], position) as [Offset];
+      const offsets = unacknowledgedUpTo(position, last);
+      const expected = [...waiting.keys()].filter((offset) => offset <= last);
+      expect([...offsets].sort(ascending)).to.deep.equal(expected.sort(ascending));
+      for (const offset of expected) waiting.delete(offset);
+      return [settled(position, offsets), { ...model, waiting }];
+    }
+    case 'extend': {
+      const offsets = offsetsOf(each.picks, position);
+      for (const offset of offsets) {
+        const found = waiting.get(offset);
+        if (found === undefined) continue;
+        const attempt = found.isInFlight ? found.attempt : found.attempt - 1;
+        waiting.set(offset, { cursor: found.cursor, attempt, wake: each.deadline, isInFlight: true });
+      }
+      return [extended(position, offsets, each.deadline), { ...model, waiting }];
+    }
     case 'return': {
       const offsets = offsetsOf(each.picks, position);
       giveBack(waiting, offsets, each.notBefore);
       return [returned(position, offsets, each.notBefore), { ...model, waiting }];
     }
     case 'expire': {
-      const offsets = expiredAt(position, each.now);
+      const groups = expiredAt(position, each.now);
       const late = [...waiting.values()].filter(({ isInFlight, wake }) => isInFlight && wake <= each.now);
-      expect([...offsets].sort(ascending)).to.deep.equal(
-        late.map(({ cursor }) => cursor.offset).sort(ascending),
+      expect(hasExpired(position, each.now)).to.equal(late.length > 0);
+      expect(inOrder(groups)).to.deep.equal(
+        late.map(({ cursor, attempt }) => [cursor.offset, attempt]).sort(byOffset),
       );
+      expect(groups.map(({ attempt }) => attempt)).to.deep.equal([
+        ...new Set(groups.map(({ attempt }) => attempt)),
+      ]);
+      const offsets = groups.flatMap((group) => group.offsets);
       giveBack(waiting, offsets, each.now);
       return [returned(position, offsets, each.now), { ...model, waiting }];
     }
@@ -204,6 +308,9 @@ const expectSame = (position: TopicPosition, model: Model): void => {
     waiting.map(({ cursor, attempt, isInFlight }) => [cursor.n, isInFlight ? attempt + 1 : attempt]),
   );
   const all = Array.from({ length: model.next.n + 3 }, (_, i) => aCursor(i + 1).offset);
+  expect(inOrder(deliveredOf(position, all))).to.deep.equal(
+    waiting.map(({ cursor, attempt, isInFlight }) => [cursor.offset, isInFlight ? attempt : attempt - 1]),
+  );
   expect(settlementOf(position, all)).to.deep.equal({
     known: waiting.map(({ cursor }) => cursor.offset),
     settled: all.filter((offset) => offset <= model.next.offset && !model.waiting.has(offset)),
@@ -226,3 +333,9 @@ const offsetsOf = (chosen: readonly number[], position: TopicPosition): readonly
   chosen.map((pick) => aCursor(1 + Math.floor((pick / 100) * (position.next.n + 2))).offset);
 
 const ascending = (a: number, b: number): number => a - b;
+
+const byOffset = ([a = 0]: readonly number[], [b = 0]: readonly number[]): number => a - b;
+
+/** Each offset with how often it was delivered. */
+const inOrder = (groups: readonly Delivered[]): readonly (readonly number[])[] =>
+  groups.flatMap(({ attempt, offsets }) => offsets.map((offset) => [offset, attempt])).sort(byOffset);

@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import { get, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
+import { json } from 'node:stream/consumers';
 import { once } from 'node:events';
 import { payloads, poll, post, publish, request, WsClient } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
@@ -38,6 +39,17 @@ describe('a proxy that is asked to end', () => {
     expect(await proxy.exited, proxy.stdout() + proxy.stderr()).to.deep.equal({ code: 0, signal: null });
     expect(performance.now() - began).to.be.below(withinMs);
     expect(proxy.stderr()).to.equal('');
+  };
+
+  const drains = (): Promise<void> => eventually(() => expect(proxy.stdout()).to.include('"draining"'));
+
+  /** What /ready answers to a new connection. */
+  const readyNow = async (): Promise<{ readonly status: number | undefined; readonly problems: unknown }> => {
+    const [response] = (await once(get(`${proxy.url}/ready`, { agent: false }), 'response')) as [
+      IncomingMessage,
+    ];
+    const { problems } = (await json(response)) as { readonly problems: unknown };
+    return { status: response.statusCode, problems };
   };
 
   for (const driver of ['memory', 'valkey'] as const) {
@@ -104,6 +116,23 @@ describe('a proxy that is asked to end', () => {
     await end();
     expect(await post(proxy, { topic: 'orders', payload: 1 }).catch(() => 'refused')).to.equal('refused');
     expect(await WsClient.connect(proxy, { token }).catch(() => 'refused')).to.equal('refused');
+  });
+
+  it('goes on for the drain delay, in which it says that it is not ready', async () => {
+    // Long enough for a slow machine to ask its questions in.
+    await start({ driver: 'memory', config: { server: { drain_delay: '3s' } } });
+    const token = await proxy.token();
+    const ended = end(3_000 + SOON_MS);
+    await drains();
+    // Each on a connection of its own: those are accepted, too.
+    expect(await readyNow()).to.deep.equal({ status: 503, problems: ['shutting down'] });
+    const client = await WsClient.connect(proxy, { token });
+    await client.subscribe(['orders']);
+    expect((await post(proxy, { topic: 'orders', payload: 1 })).status).to.equal(201);
+    expect((await client.next('message')).payload).to.equal(1);
+    await ended;
+    expect((await client.closed).code).to.be.oneOf([1001, 1012]);
+    expect(await post(proxy, { topic: 'orders', payload: 2 }).catch(() => 'refused')).to.equal('refused');
   });
 
   it('under load answers every publish that it has taken, and each of those is stored', async () => {
@@ -173,8 +202,6 @@ describe('a proxy that is asked to end', () => {
         await once(response.resume(), 'end');
       }
     };
-
-    const drains = (): Promise<void> => eventually(() => expect(proxy.stdout()).to.include('"draining"'));
 
     it('publishes that were under way are answered when they are stored', async () => {
       await start(onIt());

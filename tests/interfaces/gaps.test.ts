@@ -32,7 +32,7 @@ describe('messages that are gone before a client has got them', () => {
     const [first] = payloads(body.messages) as readonly number[];
     expect(body.gaps).to.have.length(1);
     const [gap] = body.gaps;
-    expect(gap).to.deep.include({ topic, reason: 'trimmed' });
+    expect(gap).to.deep.include({ topic, reason: 'retention' });
     expect(gap!.from).to.match(OFFSET_PATTERN);
     expect(gap!.to).to.match(OFFSET_PATTERN);
     expect(first).to.be.within(1, 990);
@@ -51,7 +51,7 @@ describe('messages that are gone before a client has got them', () => {
     const back = await WsClient.connect(proxy, { token });
     await back.subscribe([topic], { client_id: topic });
     const gap = await back.next('gap');
-    expect(gap).to.include({ topic, reason: 'trimmed' });
+    expect(gap).to.include({ topic, reason: 'retention' });
     expect(gap.to).to.match(OFFSET_PATTERN);
     await back.next('message');
     await back.sync();

@@ -43,7 +43,8 @@ export const aCursor = (n = 1): Cursor => ({ offset: (TEST_START * 1024 + n) as 
 export const someSettings = (overrides: Partial<SubscriptionSettings> = {}): SubscriptionSettings => ({
   ackTimeoutMs: 30_000,
   maxInFlight: 100,
-  maxDeliveries: 5,
+  maxDeliveries: 0,
+  backoffMs: [],
   ...overrides,
 });
 
@@ -80,7 +81,11 @@ export const everySubscriptionEvent = (): readonly SubscriptionEvent[] => {
   const variants: Variants = {
     SubscriptionOpened: [
       { type: 'SubscriptionOpened', guarantee: 'at_least_once', settings },
-      { type: 'SubscriptionOpened', guarantee: 'at_most_once', settings: someSettings({ maxDeliveries: 0 }) },
+      {
+        type: 'SubscriptionOpened',
+        guarantee: 'at_most_once',
+        settings: someSettings({ maxDeliveries: 3, backoffMs: [1_000, 5_000] }),
+      },
     ],
     TopicsAdded: [
       { type: 'TopicsAdded', topics, starts: [{ topic, at: first }] },
@@ -94,7 +99,13 @@ export const everySubscriptionEvent = (): readonly SubscriptionEvent[] => {
     ],
     MessagesAcknowledged: [{ type: 'MessagesAcknowledged', topic, offsets }],
     MessagesRejected: [{ type: 'MessagesRejected', topic, offsets, notBefore: TEST_START }],
-    DeliveryExpired: [{ type: 'DeliveryExpired', topic, offsets }],
+    DeadlineExtended: [{ type: 'DeadlineExtended', topic, offsets, deadline: TEST_START }],
+    DeliveryExpired: [{ type: 'DeliveryExpired', topic, offsets, notBefore: TEST_START }],
+    MessagesDeadLettered: [
+      { type: 'MessagesDeadLettered', topic, offsets, reason: 'max_deliveries' },
+      { type: 'MessagesDeadLettered', topic, offsets, reason: 'terminated' },
+    ],
+    TopicsForgotten: [{ type: 'TopicsForgotten', topics: [topic] }],
     MessagesSkipped: [{ type: 'MessagesSkipped', topic, next: third }],
     PositionCommitted: [
       { ...committed, pending },

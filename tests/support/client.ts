@@ -31,6 +31,7 @@ export interface ItemResult {
   readonly message_id: string;
   readonly topic: string;
   readonly timestamp: string;
+  readonly duplicate?: boolean;
   readonly code: string;
   readonly title: string;
   readonly detail: string;
@@ -40,13 +41,25 @@ export interface ItemResult {
   readonly outcome: string;
 }
 
+/** What is answered to whoever says something of messages; each verb has a count of its own. */
+export interface SettledTold {
+  readonly acknowledged: number;
+  readonly nacked: number;
+  readonly extended: number;
+  readonly terminated: number;
+  readonly already_acknowledged: readonly string[];
+  readonly trimmed: readonly string[];
+  readonly unknown: readonly string[];
+}
+
 /** All that a body can have; each answer has some of it. */
-export interface AnswerBody extends ItemResult {
+export interface AnswerBody extends ItemResult, SettledTold {
   readonly results: readonly ItemResult[];
   readonly messages: readonly DeliveredMessage[];
   readonly gaps: readonly GapTold[];
-  readonly acknowledged: number;
-  readonly unknown: readonly string[];
+  readonly dead_letter_topic: string;
+  readonly next?: string;
+  readonly redriven: number;
 }
 
 export interface Answer {
@@ -139,17 +152,42 @@ export const poll = (
   return request(target, 'GET', `/api/v1/poll?${query.toString()}`, { token, ...options });
 };
 
+/** What else a request that settles messages can say. */
+export interface SettleOptions {
+  readonly clientId?: string;
+  /** Of a nack, in seconds. */
+  readonly delay?: number;
+}
+
+const settle =
+  (verb: 'ack' | 'nack' | 'extend' | 'terminate') =>
+  (
+    target: Pick<Target, 'url'>,
+    token: string,
+    messageIds: readonly string[],
+    { clientId, delay }: SettleOptions = {},
+  ): Promise<Answer> =>
+    request(target, 'POST', `/api/v1/${verb}`, {
+      token,
+      body: {
+        message_ids: messageIds,
+        ...(clientId === undefined ? {} : { client_id: clientId }),
+        ...(delay === undefined ? {} : { delay }),
+      },
+    });
+
 /** POST /api/v1/ack. */
 export const ack = (
   target: Pick<Target, 'url'>,
   token: string,
   messageIds: readonly string[],
   clientId?: string,
-): Promise<Answer> =>
-  request(target, 'POST', '/api/v1/ack', {
-    token,
-    body: { message_ids: messageIds, ...(clientId === undefined ? {} : { client_id: clientId }) },
-  });
+): Promise<Answer> => settle('ack')(target, token, messageIds, clientId === undefined ? {} : { clientId });
+
+/** POST /api/v1/nack, /api/v1/extend and /api/v1/terminate. */
+export const nack = settle('nack');
+export const extend = settle('extend');
+export const terminate = settle('terminate');
 
 /** The value of one series of /metrics, as `name{label="value"}`; undefined where it is not there. */
 export const metric = async (target: Pick<Target, 'url'>, series: string): Promise<number | undefined> => {
@@ -191,9 +229,10 @@ export const payloads = (messages: readonly DeliveredMessage[]): readonly unknow
   messages.map(({ payload }) => payload);
 
 /** All that a frame can have; each type has some of it. */
-export interface Frame extends DeliveredMessage, Omit<GapTold, 'topic'> {
+export interface Frame extends DeliveredMessage, Omit<GapTold, 'topic'>, SettledTold {
   readonly type: string;
   readonly id?: string | number;
+  readonly duplicate?: boolean;
   readonly code: string;
   readonly message: string;
   readonly temporary: boolean;
@@ -201,8 +240,6 @@ export interface Frame extends DeliveredMessage, Omit<GapTold, 'topic'> {
   readonly outcome?: string;
   readonly client_id: string;
   readonly topics: readonly { readonly topic: string; readonly recovered: boolean }[];
-  readonly acknowledged: number;
-  readonly unknown: readonly string[];
   /** The frame as it was sent. */
   readonly raw: string;
 }
@@ -300,6 +337,21 @@ export class WsClient {
   /** Acknowledges and waits for the answer. */
   ack(...messageIds: readonly string[]): Promise<Frame> {
     return this.request({ type: 'ack', message_ids: messageIds });
+  }
+
+  /** Rejects and waits for the answer. `delay` is in seconds. */
+  nack(messageIds: readonly string[], delay?: number): Promise<Frame> {
+    return this.request({ type: 'nack', message_ids: messageIds, ...(delay === undefined ? {} : { delay }) });
+  }
+
+  /** Asks for more time and waits for the answer. */
+  extend(...messageIds: readonly string[]): Promise<Frame> {
+    return this.request({ type: 'extend', message_ids: messageIds });
+  }
+
+  /** Gives messages up and waits for the answer. */
+  giveUp(...messageIds: readonly string[]): Promise<Frame> {
+    return this.request({ type: 'terminate', message_ids: messageIds });
   }
 
   /** Waits for a pong: by then everything that the server had to say when it got the ping has come. */

@@ -2,8 +2,7 @@
  * The use cases of one instance, on memory adapters and a clock that stands still. Several instances may share a
  * backend: they then meet in its store, as proxies meet in Valkey.
  */
-import type { AcknowledgeMessages } from '../../application/acknowledge-messages.js';
-import { makeAcknowledgeMessages } from '../../application/acknowledge-messages.js';
+import { makeDeadLetters, type DeadLetters } from '../../application/dead-letters.js';
 import { LiveTopics } from '../../application/live-topics.js';
 import {
   makePrepareOpening,
@@ -17,7 +16,14 @@ import {
   type PollRequest,
 } from '../../application/poll-messages.js';
 import type { Principal } from '../../application/ports/authenticator.js';
-import { topicStream, type RetentionSettings } from '../../application/ports/event-store.js';
+import {
+  topicStream,
+  type RetentionSettings,
+  type StoredEvent,
+  type Stream,
+} from '../../application/ports/event-store.js';
+import { makeSettleMessages, type SettleMessages } from '../../application/settle-messages.js';
+import type { Settling } from '../../application/settling.js';
 import type { Session } from '../../application/session.js';
 import { Sessions } from '../../application/sessions.js';
 import {
@@ -25,15 +31,22 @@ import {
   type Folded,
   type SubscriptionJournal,
 } from '../../application/subscription-journal.js';
-import { TopicCatalogue } from '../../application/topic-catalogue.js';
+import { forgettingIntervalMs, TopicCatalogue } from '../../application/topic-catalogue.js';
 import type { MessageId } from '../../domain/message/message-id.js';
 import type { ClientId, Identity } from '../../domain/subscription/client-id.js';
 import { LATEST } from '../../domain/subscription/start.js';
-import type { SubscriptionSettings } from '../../domain/subscription/subscription-events.js';
+import type { Recorded } from '../../domain/message/offset.js';
+import type {
+  SubscriptionEvent,
+  SubscriptionSettings,
+} from '../../domain/subscription/subscription-events.js';
 import type { Subscription } from '../../domain/subscription/subscription.js';
 import type { MessagePublished } from '../../domain/topic/topic-events.js';
+import { EventLog } from '../../infrastructure/memory/event-log.js';
 import { MemoryEventFeed } from '../../infrastructure/memory/memory-event-feed.js';
 import { MemoryEventStore } from '../../infrastructure/memory/memory-event-store.js';
+import { MemoryJournalSignals } from '../../infrastructure/memory/memory-journal-signals.js';
+import { streamKey } from '../../infrastructure/memory/stream-key.js';
 import { aMessage, anIdentity, aPattern, aTopic, someRetention, someSettings } from './builders.js';
 import { ManualClock } from './manual-clock.js';
 import { aPrincipal } from './principals.js';
@@ -42,15 +55,19 @@ import { settle } from './settle.js';
 import { SilentLogger, SilentMetrics } from './silent.js';
 import { right } from './task-either.js';
 import { UnreliableFeed } from './unreliable-feed.js';
+import { UnreliableSignals } from './unreliable-signals.js';
 import { UnreliableStore } from './unreliable-store.js';
 
 /** What all instances share. */
 export class Backend {
   readonly clock = new ManualClock();
+  readonly retention: RetentionSettings;
+  readonly signals = new MemoryJournalSignals();
   readonly store: MemoryEventStore;
 
   constructor(retention: Partial<RetentionSettings> = {}) {
-    this.store = new MemoryEventStore(this.clock, someRetention(retention));
+    this.retention = someRetention(retention);
+    this.store = new MemoryEventStore(this.clock, this.retention);
   }
 
   /** Stores one message per payload; everybody who follows the topic is told within this turn. */
@@ -63,6 +80,16 @@ export class Backend {
     const cursors = await right(this.store.append(topicStream(name), events));
     await settle();
     return cursors.map(({ offset }) => ({ topic: name, offset }));
+  }
+
+  /** Has a journal hold exactly these events, as after a restart of a storage that has lost something. */
+  replaceJournal(stream: Stream<SubscriptionEvent>, recorded: readonly Recorded<SubscriptionEvent>[]): void {
+    const log = new EventLog<StoredEvent>();
+    for (const each of recorded) log.push(each);
+    // No store offers this: it is what happens to one.
+    const { entries } = this.store as unknown as { readonly entries: Map<string, unknown> };
+    if (recorded.length === 0) entries.delete(streamKey(stream));
+    else entries.set(streamKey(stream), { stream, log });
   }
 
   /** Lets time go by, with everything that happens in it, a commit interval at a time. */
@@ -79,6 +106,8 @@ const STEP_MS = 100;
 export interface InstanceOptions {
   readonly settings?: Partial<SubscriptionSettings>;
   readonly topicsMax?: number;
+  /** Where messages go that are given up. */
+  readonly deadLetterTopic?: string;
 }
 
 /** A subscribe or a poll; what a test leaves out is usual. */
@@ -99,6 +128,7 @@ export interface Subscriber {
 export class Instance {
   readonly store: UnreliableStore;
   readonly feed: UnreliableFeed;
+  readonly signals: UnreliableSignals;
   readonly logger = new SilentLogger();
   readonly metrics = new SilentMetrics();
   readonly journal: SubscriptionJournal;
@@ -107,41 +137,44 @@ export class Instance {
   readonly prepareOpening: PrepareOpening;
   readonly sessions: Sessions;
   readonly polls: PollMessages;
-  readonly acknowledgeMessages: AcknowledgeMessages;
+  readonly deadLetters: DeadLetters;
+  readonly settleMessages: SettleMessages;
 
   constructor(
     readonly backend: Backend,
-    { settings = {}, topicsMax = 50 }: InstanceOptions = {},
+    { settings = {}, topicsMax = 50, deadLetterTopic = 'dlq.{topic}' }: InstanceOptions = {},
   ) {
-    const { clock } = backend;
+    const { clock, retention } = backend;
+    this.signals = new UnreliableSignals(backend.signals);
     this.store = new UnreliableStore(backend.store);
     this.feed = new UnreliableFeed(new MemoryEventFeed(backend.store));
     this.journal = makeSubscriptionJournal(this.store);
     this.liveTopics = new LiveTopics(this.feed, clock, this.metrics);
-    this.catalogue = new TopicCatalogue(this.store, this.feed);
-    this.prepareOpening = makePrepareOpening(this.store, this.catalogue, {
-      settings: someSettings(settings),
-      topicsMax,
-    });
-    const { store, journal, liveTopics, logger, metrics, catalogue, prepareOpening } = this;
-    this.sessions = new Sessions(
-      { store, journal, liveTopics, clock, metrics, logger },
-      prepareOpening,
-      { next: () => `session-${++idsGiven}` },
-      catalogue,
-    );
-    this.sessions.start();
-    this.polls = makePollMessages({
-      store,
-      journal,
-      liveTopics,
-      sessions: this.sessions,
-      catalogue,
-      prepareOpening,
+    this.catalogue = new TopicCatalogue(
+      this.store,
+      this.feed,
       clock,
-      metrics,
-    });
-    this.acknowledgeMessages = makeAcknowledgeMessages(journal, this.sessions);
+      forgettingIntervalMs(backend.retention),
+    );
+    const { store, signals, journal, liveTopics, logger, metrics, catalogue } = this;
+    this.prepareOpening = makePrepareOpening(
+      { store, catalogue, clock, retention },
+      { settings: someSettings(settings), topicsMax },
+    );
+    this.deadLetters = makeDeadLetters(
+      { store, clock, metrics, logger },
+      { template: deadLetterTopic, rememberedMs: 300_000 },
+    );
+    const { prepareOpening, deadLetters } = this;
+    // In the middle: delays that are jittered come out as they are configured.
+    const random = (): number => 0.5;
+    const common = { store, journal, liveTopics, catalogue, prepareOpening, deadLetters, signals, retention };
+    const ids = { next: () => `session-${++idsGiven}` };
+    this.sessions = new Sessions({ ...common, ids, clock, metrics, logger, random });
+    const { sessions } = this;
+    sessions.start();
+    this.polls = makePollMessages({ ...common, sessions, clock, metrics, random });
+    this.settleMessages = makeSettleMessages({ ...common, sessions, clock, metrics, random });
   }
 
   /** Opens a subscription on a connection of its own, and begins to deliver. */
@@ -178,9 +211,12 @@ export class Instance {
     return this.polls.poll(wanted.principal ?? aPrincipal(), request, gone);
   }
 
-  acknowledge(ids: readonly MessageId[], wanted: Wanted = {}): ReturnType<AcknowledgeMessages> {
-    const { clientId } = identityOf(wanted);
-    return this.acknowledgeMessages(wanted.principal ?? aPrincipal(), clientId, ids);
+  acknowledge(ids: readonly MessageId[], wanted: Wanted = {}): ReturnType<SettleMessages> {
+    return this.settle({ type: 'Acknowledge', ids }, wanted);
+  }
+
+  settle(settling: Settling, wanted: Wanted = {}): ReturnType<SettleMessages> {
+    return this.settleMessages(wanted.principal ?? aPrincipal(), identityOf(wanted).clientId, settling);
   }
 
   /** The subscription as its journal tells it. */

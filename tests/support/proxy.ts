@@ -151,6 +151,8 @@ export interface SpawnOptions extends ProxyOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Command line arguments. */
   readonly args?: readonly string[];
+  /** The compiled file to run. Default: the service's own. */
+  readonly entry?: string;
 }
 
 /** `dist/main.js`, as seen from `dist/tests/support/`. */
@@ -159,10 +161,8 @@ const START_TIMEOUT_MS = 10_000;
 
 /** The service as its own process, configured by environment variables. Resolves once it listens. */
 export const spawnProxy = async (options: SpawnOptions = {}): Promise<ProxyProcess> => {
-  const running = runMain(options.args ?? [], {
-    ...toEnvironment(testConfig(options, 'info')),
-    ...options.env,
-  });
+  const env = { ...toEnvironment(testConfig(options, 'info')), ...options.env };
+  const running = runMain(options.args ?? [], env, options.entry);
   let failure: string | undefined;
   void running.exited.then(({ code, signal }) => (failure = `ended with ${String(code ?? signal)}`));
   let ports: readonly [number, number] | undefined;
@@ -192,10 +192,11 @@ export const spawnProxy = async (options: SpawnOptions = {}): Promise<ProxyProce
 export const runMain = (
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>> = {},
+  entry = MAIN,
 ): Pick<ProxyProcess, 'pid' | 'stdout' | 'stderr' | 'kill' | 'exited'> => {
   const outside = Object.entries(process.env).filter(([name]) => !name.startsWith('PULSAR_'));
-  if (!existsSync(MAIN)) throw new Error(`${MAIN} is missing: npm run build:all`);
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  if (!existsSync(entry)) throw new Error(`${entry} is missing: npm run build:all`);
+  const child = spawn(process.execPath, [entry, ...args], {
     env: { ...Object.fromEntries(outside), ...env },
     // Nobody leaves a config.yaml beside the compiled main.js.
     cwd: fileURLToPath(new URL('../../', import.meta.url)),

@@ -7,6 +7,8 @@ import type {
   AppendOptions,
   Bounds,
   EventStore,
+  OnceItem,
+  OnceOutcome,
   StoredEvent,
   StoreUnavailable,
   Stream,
@@ -15,7 +17,7 @@ import type {
 import type { Cursor, Offset, Recorded } from '../../domain/message/offset.js';
 
 export interface StoreCall {
-  readonly operation: 'append' | 'read' | 'bounds' | 'trim';
+  readonly operation: 'append' | 'appendOnce' | 'read' | 'bounds' | 'trim' | 'remove';
   readonly stream: Stream;
 }
 
@@ -40,6 +42,14 @@ export class UnreliableStore implements EventStore {
     return this.pass({ operation: 'append', stream }, this.store.append(stream, events, options));
   }
 
+  appendOnce<Event extends StoredEvent>(
+    stream: Stream<Event>,
+    items: readonly OnceItem<Event>[],
+    options?: Pick<AppendOptions, 'durability'>,
+  ): TE.TaskEither<StoreUnavailable, readonly OnceOutcome[]> {
+    return this.pass({ operation: 'appendOnce', stream }, this.store.appendOnce(stream, items, options));
+  }
+
   read<Event extends StoredEvent>(
     stream: Stream<Event>,
     after: Offset,
@@ -62,6 +72,10 @@ export class UnreliableStore implements EventStore {
 
   trim(stream: Stream, below: Offset): TE.TaskEither<StoreUnavailable, void> {
     return this.pass({ operation: 'trim', stream }, this.store.trim(stream, below));
+  }
+
+  remove(stream: Stream, offsets: readonly Offset[]): TE.TaskEither<StoreUnavailable, number> {
+    return this.pass({ operation: 'remove', stream }, this.store.remove(stream, offsets));
   }
 
   /** The next call that `isMeant` goes wrong; what comes after it does not. */

@@ -5,7 +5,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -35,8 +35,14 @@ export interface ValkeyServer {
   /** Holds it: connections stay open, nothing is answered. */
   freeze(): void;
   thaw(): void;
-  /** Starts it again on the same port and folder, killing it first where it runs. */
-  restart(): Promise<void>;
+  /** Starts it again on the same port and folder, killing it first where it runs. `options` are for this time only. */
+  restart(options?: readonly string[]): Promise<void>;
+  /** The process that runs, or ran last. */
+  readonly pid: number;
+  /** How long its append-only file is now. */
+  writtenBytes(): number;
+  /** What a power failure leaves of a file that was not synced: its first `bytes`. Only while it does not run. */
+  loseAfter(bytes: number): void;
 }
 
 /** Starts a server; `options` are further valkey-server arguments, and override the profile. */
@@ -85,9 +91,31 @@ class LocalValkey implements ValkeyServer {
     this.child.kill('SIGCONT');
   }
 
-  async restart(): Promise<void> {
+  async restart(options: readonly string[] = []): Promise<void> {
     await this.kill();
-    this.child = await launch(this.port, this.folder, this.options);
+    this.child = await launch(this.port, this.folder, [...this.options, ...options]);
+  }
+
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
+  writtenBytes(): number {
+    return statSync(this.appendOnlyFile()).size;
+  }
+
+  loseAfter(bytes: number): void {
+    truncateSync(this.appendOnlyFile(), bytes);
+  }
+
+  /** The newest of its incremental files, which is the one that it appends to. */
+  private appendOnlyFile(): string {
+    const folder = join(this.folder, 'appendonlydir');
+    const files = readdirSync(folder).filter((name) => name.endsWith('.incr.aof'));
+    const serial = (name: string): number => Number(/\.(\d+)\.incr\.aof$/.exec(name)?.[1]);
+    const [newest] = files.sort((a, b) => serial(b) - serial(a));
+    if (newest === undefined) throw new Error(`${folder} has no append-only file`);
+    return join(folder, newest);
   }
 }
 
@@ -98,9 +126,10 @@ const launch = async (port: number, folder: string, options: readonly string[]):
   cleanUpAtExit();
   const log = join(folder, 'valkey.log');
   const place = ['--port', String(port), '--dir', folder, '--logfile', log];
-  const child = spawn(process.env['VALKEY_SERVER'] ?? 'valkey-server', [...PROFILE, ...place, ...options], {
-    stdio: 'ignore',
-  });
+  const program = process.env['VALKEY_SERVER'] ?? 'valkey-server';
+  // A file that may not grow (RLIMIT_FSIZE) is then an error to it, as a full disk is, and not a signal that ends it.
+  const run = ['-c', 'trap "" XFSZ; exec "$0" "$@"', program];
+  const child = spawn('sh', [...run, ...PROFILE, ...place, ...options], { stdio: 'ignore' });
   // A running server must not keep a finished test process alive: it is killed at its exit.
   child.unref();
   let failure: Error | undefined;

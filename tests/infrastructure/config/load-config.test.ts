@@ -75,6 +75,7 @@ describe('loadConfig', () => {
           readTimeoutMs: 30_000,
           writeTimeoutMs: 30_000,
           drainTimeoutMs: 25_000,
+          drainDelayMs: 0,
           maxPollTimeoutMs: 60_000,
         },
         valkey: {
@@ -96,7 +97,14 @@ describe('loadConfig', () => {
           messagesPerTopicMax: 1_000_000,
           subscriptionRetentionMs: 604_800_000,
         },
-        delivery: { ackTimeoutMs: 30_000, maxInFlight: 1000, maxDeliveries: 0 },
+        delivery: {
+          ackTimeoutMs: 30_000,
+          maxInFlight: 1000,
+          maxDeliveries: 0,
+          redeliveryBackoffMs: [],
+          deadLetterTopic: 'dlq.{topic}',
+          idempotencyWindowMs: 300_000,
+        },
         limits: {
           connectionsPerInstanceMax: 10_000,
           messageBytesMax: 1_048_576,
@@ -121,6 +129,62 @@ describe('loadConfig', () => {
     it('reads sizes with and without a unit', () => {
       expect(accepted('limits: {max_message_size: 64KB}').limits.messageBytesMax).to.equal(65_536);
       expect(accepted('limits: {max_message_size: 100}').limits.messageBytesMax).to.equal(100);
+    });
+  });
+
+  describe('the delivery section', () => {
+    const delivery = (text: string) => accepted(`delivery: {${text}}`).delivery;
+
+    it('reads the waits between deliveries as a list of durations, from a file or from a variable', () => {
+      const waits = [1_000, 0, 60_000];
+      expect(delivery('redelivery_backoff: [1s, 0, 1m]').redeliveryBackoffMs).to.deep.equal(waits);
+      const env = { PULSAR_DELIVERY_REDELIVERY_BACKOFF: '["1s", "0s", "1m"]' };
+      expect(accepted('', env).delivery.redeliveryBackoffMs).to.deep.equal(waits);
+    });
+
+    it('refuses a wait without a unit at its place, more than 32 of them, and one that is no list', () => {
+      expect(refusedLines('delivery: {redelivery_backoff: [1s, 5]}')).to.deep.equal([
+        'delivery.redelivery_backoff[1]: needs a unit, such as 500ms, 30s, 10m, 24h or 7d',
+      ]);
+      const most = Array<string>(32).fill('1s');
+      expect(delivery(`redelivery_backoff: [${most.join()}]`).redeliveryBackoffMs).to.have.length(32);
+      expect(refusedLines(`delivery: {redelivery_backoff: [${[...most, '1s'].join()}]}`)).to.deep.equal([
+        'delivery.redelivery_backoff: must not have more than 32 items',
+      ]);
+      expect(refusedLines('delivery: {redelivery_backoff: 5s}')).to.deep.equal([
+        'delivery.redelivery_backoff: must be a list',
+      ]);
+    });
+
+    it('takes any template for the dead-letter topic that makes a topic, one name for all, or none', () => {
+      for (const template of ['dlq.{topic}', '{topic}.failed', 'a.{topic}-b.c', 'failed', '']) {
+        expect(delivery(`dead_letter_topic: '${template}'`).deadLetterTopic).to.equal(template);
+      }
+    });
+
+    it('refuses a template that makes no topic, or the topic itself', () => {
+      for (const template of [
+        '{topic}',
+        '{topic}.{topic}',
+        'dlq.{name}',
+        '$dlq.{topic}',
+        'dlq.',
+        'a b',
+        '>',
+      ]) {
+        expect(refusedLines(`delivery: {dead_letter_topic: '${template}'}`), template).to.deep.equal([
+          'delivery.dead_letter_topic: must be the name of a topic with at most one {topic} and something beside it, or empty',
+        ]);
+      }
+    });
+
+    it('remembers idempotency keys for a millisecond to a week', () => {
+      expect(delivery('idempotency_window: 7d').idempotencyWindowMs).to.equal(604_800_000);
+      for (const window of ['0s', '8d']) {
+        expect(refusedLines(`delivery: {idempotency_window: ${window}}`)).to.deep.equal([
+          'delivery.idempotency_window: must be from 1ms to 7d',
+        ]);
+      }
     });
   });
 

@@ -127,8 +127,10 @@ const apply = (step: Step, log: EventLog<MessagePublished>, model: Model): void 
       return;
     case 'remove': {
       const isGone = ({ payload }: MessagePublished) => payload.length % step.every === 0;
-      log.remove(isGone);
+      const size = model.events.length;
+      const removed = log.remove(({ event }) => isGone(event));
       model.events = model.events.filter(({ event }) => !isGone(event));
+      expect(removed).to.equal(size - model.events.length);
     }
   }
 };

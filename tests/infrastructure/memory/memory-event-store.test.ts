@@ -5,15 +5,21 @@ import { MemoryEventStore } from '../../../infrastructure/memory/memory-event-st
 import { describeEventStore } from '../../contracts/event-store.contract.js';
 import { aMessage, anIdentity, aTopic, someRetention } from '../../support/builders.js';
 import { ManualClock } from '../../support/manual-clock.js';
-import { right } from '../../support/task-either.js';
+import { left, right } from '../../support/task-either.js';
 
 describeEventStore('MemoryEventStore', (retention) => {
-  const store = new MemoryEventStore(new ManualClock(), retention);
+  const clock = new ManualClock();
+  const store = new MemoryEventStore(clock, retention);
+  const pass = (ms: number): Promise<void> => {
+    clock.advance(ms);
+    return Promise.resolve();
+  };
+  const lose = (): Promise<void> => pass(retention.messagesMs + retention.subscriptionMs + 2_000);
   const close = (): Promise<void> => {
     store.close();
     return Promise.resolve();
   };
-  return Promise.resolve({ store, close });
+  return Promise.resolve({ store, lose, pass, close });
 });
 
 describe('MemoryEventStore forgets by time', () => {
@@ -75,9 +81,57 @@ describe('MemoryEventStore forgets by time', () => {
     expect(await right(store.read(CATALOGUE, NO_OFFSET, 10))).to.deep.equal([]);
   });
 
+  it('forgets idempotency keys whose window is over, also where nothing is appended any more', async () => {
+    const keep = { event: aMessage(), once: { key: 'keep', fingerprint: 'f', windowMs: 3_600_000 } };
+    await right(store.appendOnce(orders, [keep]));
+    for (let i = 0; i < 25; i++) {
+      const items = Array.from({ length: 1_000 }, (_, k) => ({
+        event: aMessage(),
+        once: { key: `${i}.${k}`, fingerprint: 'f', windowMs: 1_000 },
+      }));
+      await right(store.appendOnce(orders, items));
+    }
+    expect(store.rememberedKeys).to.equal(25_001);
+    clock.advance(10_000);
+    expect(store.rememberedKeys).to.equal(1);
+    expect(await right(store.appendOnce(orders, [keep]))).to.have.nested.property('[0]._tag', 'Duplicate');
+  });
+
   it('leaves no timer behind when it is closed', () => {
     expect(clock.waiting).to.equal(1);
     store.close();
     expect(clock.waiting).to.equal(0);
+  });
+});
+
+describe('MemoryEventStore', () => {
+  const orders = topicStream(aTopic('orders'));
+  let store: MemoryEventStore;
+
+  beforeEach(() => {
+    store = new MemoryEventStore(new ManualClock(), someRetention());
+  });
+  afterEach(() => store.close());
+
+  it('refuses to sync: it has no disk, and says so instead of answering stored', async () => {
+    const once = { key: 'a', fingerprint: 'f', windowMs: 1_000 };
+    for (const refused of [
+      await left(store.append(orders, [aMessage()], { durability: 'fsync' })),
+      await left(store.appendOnce(orders, [{ event: aMessage(), once }], { durability: 'fsync' })),
+    ]) {
+      expect(refused).to.include({ outcome: 'not_stored', reason: 'not_durable' });
+    }
+    expect(await right(store.read(orders, NO_OFFSET, 10))).to.deep.equal([]);
+    const [outcome] = await right(store.appendOnce(orders, [{ event: aMessage(), once }]));
+    expect(outcome).to.include({ _tag: 'Stored' });
+  });
+
+  it('tells who listens of what is stored once, and of nothing that is a duplicate', async () => {
+    const told: string[] = [];
+    store.onAppended((key, recorded) => told.push(...recorded.map(({ n }) => `${key} ${n}`)));
+    const item = { event: aMessage(), once: { key: 'a', fingerprint: 'f', windowMs: 1_000 } };
+    await right(store.appendOnce(orders, [item, item, { event: aMessage() }]));
+    await right(store.appendOnce(orders, [item]));
+    expect(told).to.deep.equal(['topic:orders 1', 'topics 1', 'topic:orders 2']);
   });
 });

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { StorageState } from '../../../application/ports/metrics.js';
 import type { TopicName } from '../../../domain/topic/topic-name.js';
 import { PrometheusMetrics } from '../../../infrastructure/observability/prometheus-metrics.js';
 
@@ -78,6 +79,96 @@ describe('PrometheusMetrics', () => {
       'proxy_message_latency_seconds_count{type="websocket"} 3',
       'proxy_message_latency_seconds_sum{type="websocket"} 0',
     ]);
+  });
+
+  it('has every series of what happens to messages from the start, with every reason', async () => {
+    const reasons = ['retention', 'removed', 'storage_rollback', 'stream_reset', 'slow_consumer'];
+    expect(await linesOf(new PrometheusMetrics())).to.include.members([
+      'proxy_messages_acknowledged_total 0',
+      'proxy_messages_redelivered_total 0',
+      'proxy_messages_dead_lettered_total{reason="max_deliveries"} 0',
+      'proxy_messages_dead_lettered_total{reason="terminated"} 0',
+      'proxy_messages_expired_total 0',
+      'proxy_messages_dropped_total{reason="slow_consumer"} 0',
+      'proxy_messages_dropped_total{reason="connection_lost"} 0',
+      ...reasons.map((reason) => `proxy_gaps_total{reason="${reason}"} 0`),
+      ...reasons.map((reason) => `proxy_messages_lost_total{reason="${reason}"} 0`),
+      'proxy_sessions_superseded_total 0',
+      'proxy_messages_in_flight 0',
+      'proxy_oldest_unacknowledged_seconds 0',
+      'proxy_storage_up 0',
+    ]);
+  });
+
+  it('counts what happens to messages, and says the same at a second scrape', async () => {
+    const metrics = new PrometheusMetrics();
+    for (const count of [3, 4]) {
+      metrics.messagesAcknowledged(count);
+      metrics.messagesRedelivered(count + 1);
+      metrics.messagesExpired(count + 2);
+      metrics.messagesDeadLettered('terminated', count + 3);
+      metrics.messagesDropped('connection_lost', count + 4);
+      metrics.sessionSuperseded();
+    }
+    const expected = [
+      'proxy_messages_acknowledged_total 7',
+      'proxy_messages_redelivered_total 9',
+      'proxy_messages_expired_total 11',
+      'proxy_messages_dead_lettered_total{reason="terminated"} 13',
+      'proxy_messages_dead_lettered_total{reason="max_deliveries"} 0',
+      'proxy_messages_dropped_total{reason="connection_lost"} 15',
+      'proxy_messages_dropped_total{reason="slow_consumer"} 0',
+      'proxy_sessions_superseded_total 2',
+    ];
+    expect(await linesOf(metrics)).to.include.members(expected);
+    expect(await linesOf(metrics)).to.include.members(expected);
+  });
+
+  it('counts gaps, and the messages in them, by reason', async () => {
+    const metrics = new PrometheusMetrics();
+    metrics.gapTold('retention', 100);
+    metrics.gapTold('retention', 20);
+    metrics.gapTold('stream_reset', 7);
+    // Counted from below where the client stood: how many there were is not known.
+    metrics.gapTold('stream_reset', -5);
+    expect(await linesOf(metrics)).to.include.members([
+      'proxy_gaps_total{reason="retention"} 2',
+      'proxy_gaps_total{reason="stream_reset"} 2',
+      'proxy_gaps_total{reason="removed"} 0',
+      'proxy_messages_lost_total{reason="retention"} 120',
+      'proxy_messages_lost_total{reason="stream_reset"} 7',
+      'proxy_messages_lost_total{reason="removed"} 0',
+    ]);
+  });
+
+  it('reads at every scrape what is in flight', async () => {
+    const metrics = new PrometheusMetrics();
+    let inFlight = { messages: 12, oldestAgeMs: 3_500 };
+    metrics.observeInFlight(() => inFlight);
+    expect(await linesOf(metrics)).to.include.members([
+      'proxy_messages_in_flight 12',
+      'proxy_oldest_unacknowledged_seconds 3.5',
+    ]);
+    inFlight = { messages: 0, oldestAgeMs: 0 };
+    expect(await linesOf(metrics)).to.include.members([
+      'proxy_messages_in_flight 0',
+      'proxy_oldest_unacknowledged_seconds 0',
+    ]);
+  });
+
+  it('reads at every scrape how the storage is; a lag that nobody has measured has no sample', async () => {
+    const metrics = new PrometheusMetrics();
+    let storage: StorageState = { isUp: true, feedLagMs: undefined };
+    metrics.observeStorage(() => storage);
+    const lag = async (): Promise<readonly string[]> =>
+      (await linesOf(metrics)).filter((line) => line.startsWith('proxy_feed_lag_seconds'));
+    expect(await lag()).to.deep.equal([]);
+    expect(await linesOf(metrics)).to.include('proxy_storage_up 1');
+    storage = { isUp: false, feedLagMs: 250 };
+    expect(await lag()).to.deep.equal(['proxy_feed_lag_seconds 0.25']);
+    expect(await linesOf(metrics)).to.include('proxy_storage_up 0');
+    storage = { isUp: true, feedLagMs: undefined };
+    expect(await lag()).to.deep.equal([]);
   });
 
   describe('queue depth', () => {

@@ -111,6 +111,21 @@ describe('HotTier', () => {
     expect(tier.window('a')?.start).to.deep.equal({ offset: stored(5).offset, n: 5 });
   });
 
+  it('begins a window anew behind its end when something of it is removed, and only then', () => {
+    const tier = open();
+    tier.push('a', someMessages(1, 5), TEST_START);
+    tier.push('b', someMessages(1, 5), TEST_START);
+    tier.remove('a', [stored(9).offset, NO_OFFSET]);
+    tier.remove('unopened', [stored(1).offset]);
+    expect(numbers(tier, 'a')).to.deep.equal([1, 2, 3, 4, 5]);
+    tier.remove('a', [stored(9).offset, stored(2).offset]);
+    expect(numbers(tier, 'a')).to.deep.equal([]);
+    expect(tier.window('a')?.start).to.deep.equal({ offset: stored(5).offset, n: 5 });
+    tier.push('a', someMessages(6, 7), TEST_START);
+    expect(numbers(tier, 'a')).to.deep.equal([6, 7]);
+    expect(numbers(tier, 'b')).to.deep.equal([1, 2, 3, 4, 5]);
+  });
+
   it('counts bytes down again by trimming, closing and opening anew', () => {
     const tier = open();
     tier.push('a', someMessages(1, 10), TEST_START);
@@ -167,6 +182,14 @@ describe('HotTier', () => {
           keep: fc.integer({ min: 0, max: 5 }),
         }),
       },
+      {
+        weight: 1,
+        arbitrary: fc.record({
+          type: fc.constant('remove' as const),
+          key,
+          back: fc.integer({ min: 0, max: 20 }),
+        }),
+      },
       { weight: 1, arbitrary: fc.record({ type: fc.constant('reopen' as const), key }) },
       { weight: 1, arbitrary: fc.record({ type: fc.constant('close' as const), key }) },
     );
@@ -200,6 +223,12 @@ describe('HotTier', () => {
                 const below = (newest.offset - each.keep + 1) as Offset;
                 tier.trim(each.key, below);
                 model.trim(each.key, below);
+                break;
+              }
+              case 'remove': {
+                const offset = ((ends.get(each.key)?.offset ?? 0) - each.back) as Offset;
+                tier.remove(each.key, [offset]);
+                model.remove(each.key, offset);
                 break;
               }
               case 'reopen':
@@ -258,6 +287,11 @@ class Model {
 
   trim(key: string, below: Offset): void {
     this.keep((each) => each.key !== key || each.message.offset >= below);
+  }
+
+  remove(key: string, offset: Offset): void {
+    const isHere = this.all.some((each) => each.key === key && each.message.offset === offset);
+    if (isHere) this.keep((each) => each.key !== key);
   }
 
   evict(now: number): void {

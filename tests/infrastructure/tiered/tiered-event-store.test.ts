@@ -15,9 +15,10 @@ import { describeEventStore } from '../../contracts/event-store.contract.js';
 import { aTopic, messages } from '../../support/builders.js';
 import { eventually } from '../../support/eventually.js';
 import { ManualClock } from '../../support/manual-clock.js';
+import { payloadOf } from '../../support/payload-of.js';
 import { sharedValkey } from '../../support/shared-valkey.js';
 import { right } from '../../support/task-either.js';
-import { openSharedValkey, type OpenedValkey } from '../valkey/open-valkey.js';
+import { openSharedValkey, openWithDisasters, type OpenedValkey } from '../valkey/open-valkey.js';
 import { commandCalls, connectAsAdmin } from '../valkey/valkey-admin.js';
 
 const RETENTION_MS = 600_000;
@@ -26,13 +27,13 @@ const openTiered = (valkey: OpenedValkey, clock = new ManualClock(Date.now()), b
   new TieredEventStore(valkey.store, valkey.feed, clock, { retentionMs: RETENTION_MS, bytesMax });
 
 const open = async (retention?: RetentionSettings) => {
-  const valkey = await openSharedValkey(retention);
+  const { valkey, lose, pass } = await openWithDisasters(retention);
   const store = openTiered(valkey);
   const close = (): Promise<void> => {
     store.close();
     return valkey.close();
   };
-  return { store, feed: store, close };
+  return { store, feed: store, lose, pass, close };
 };
 
 describeEventStore('TieredEventStore', open);
@@ -75,9 +76,9 @@ describe('TieredEventStore', () => {
     for (const after of [BEGINNING, ...cursors.slice(0, -1)]) {
       const [peeked, read] = [store.peek(orders, after, 1), await right(store.read(orders, after.offset, 1))];
       expect(peeked).to.deep.equal(read);
-      payloads.push(...read.map(({ event }) => event.payload));
+      payloads.push(...read.map(({ event }) => payloadOf(event)));
     }
-    expect(payloads).to.deep.equal(messages(100).map(({ payload }) => payload));
+    expect(payloads).to.deep.equal(messages(100).map(payloadOf));
     expect(await reads()).to.equal(before);
   });
 
@@ -122,6 +123,38 @@ describe('TieredEventStore', () => {
     expect(store.peek(orders, BEGINNING, 10)).to.equal(undefined);
     const read = await right(store.read(orders, NO_OFFSET, 100));
     expect(read.map(({ n }) => n)).to.deep.equal([6, 7, 8, 9, 10]);
+  });
+
+  it('holds nothing anew of what was removed, and reads on from Valkey until it holds what follows', async () => {
+    const cursors = await followed(10);
+    await right(store.remove(orders, [cursors[3]!.offset, cursors[9]!.offset]));
+    for (const after of [BEGINNING, ...cursors]) {
+      expect(store.peek(orders, after, 10)).to.equal(undefined);
+      const read = await right(store.read(orders, after.offset, 100));
+      const kept = [1, 2, 3, 5, 6, 7, 8, 9].filter((n) => n > after.n);
+      expect(read.map(({ n }) => n)).to.deep.equal(kept);
+    }
+    await right(store.append(orders, messages(2)));
+    await eventually(() => expect(store.peek(orders, cursors[9]!, 10)).to.have.length(2));
+  });
+
+  it('keeps holding a topic from which it was removed what is not held here', async () => {
+    const old = await right(store.append(orders, messages(3)));
+    const [first] = await followed(5);
+    await right(store.remove(orders, [old[1]!.offset]));
+    expect(store.peek(orders, { offset: (first!.offset - 1) as Offset, n: 3 }, 10)).to.have.length(5);
+  });
+
+  it('tells its followers what is stored once, and nothing of a duplicate', async () => {
+    const told: number[] = [];
+    await right(store.follow(orders, (events) => told.push(...events.map(({ n }) => n))).start);
+    const item = (key: string) => ({
+      event: messages(1)[0]!,
+      once: { key, fingerprint: 'f', windowMs: 60_000 },
+    });
+    await right(store.appendOnce(orders, [item('a'), item('a'), item('b')]));
+    await right(store.appendOnce(orders, [item('a'), item('c')]));
+    await eventually(() => expect(told).to.deep.equal([1, 2, 3]));
   });
 
   it('holds nothing of a topic that nobody follows any more', async () => {

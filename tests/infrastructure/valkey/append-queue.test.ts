@@ -7,14 +7,15 @@ import {
   type StoreUnavailable,
   type VersionConflict,
 } from '../../../application/ports/event-store.js';
-import { NO_OFFSET, type Cursor } from '../../../domain/message/offset.js';
+import { BEGINNING, NO_OFFSET, type Cursor } from '../../../domain/message/offset.js';
 import { aMessage, anIdentity, aTopic, messages } from '../../support/builders.js';
 import { eventually } from '../../support/eventually.js';
+import { payloadOf } from '../../support/payload-of.js';
 import { sharedValkey } from '../../support/shared-valkey.js';
 import { left, right } from '../../support/task-either.js';
 import { startValkey, type ValkeyServer } from '../../support/valkey-server.js';
 import { openSharedValkey, openValkey, someSettings, type OpenedValkey } from './open-valkey.js';
-import { commandCalls, connectAsAdmin, infoNumber } from './valkey-admin.js';
+import { clientIds, commandCalls, connectAsAdmin, infoNumber } from './valkey-admin.js';
 
 type Answer = E.Either<StoreUnavailable | VersionConflict, readonly Cursor[]>;
 
@@ -76,20 +77,20 @@ describe('AppendQueue', () => {
           i % 2 === parity ? places.map((place, k) => [place.n, place.offset, String(i * 10 + k)]) : [],
         );
         const stored = await right(opened.store.read(stream, NO_OFFSET, 1000));
-        const told = stored.map(({ n, offset, event }) => [n, offset, event.payload]);
+        const told = stored.map(({ n, offset, event }) => [n, offset, payloadOf(event)]);
         expect(told.slice(parity === 0 ? 1 : 0)).to.deep.equal(expected);
       }
     });
 
-    it('but none that expects a version: each of those stands for itself', async () => {
+    it('but none that expects an end: each of those stands for itself', async () => {
       const journal = subscriptionStream(anIdentity());
       const calls = await commandCalls(admin, 'evalsha');
       const answers = await Promise.all(
-        ['a', 'b', 'c'].map((session, i) =>
-          opened.store.append(journal, [{ type: 'SessionStarted', session }], { expected: i })(),
+        ['a', 'b', 'c'].map((session) =>
+          opened.store.append(journal, [{ type: 'SessionStarted', session }], { expected: BEGINNING })(),
         ),
       );
-      expect(answers.map(({ _tag }) => _tag)).to.deep.equal(['Right', 'Right', 'Right']);
+      expect(answers.map(({ _tag }) => _tag)).to.deep.equal(['Right', 'Left', 'Left']);
       expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(3);
     });
 
@@ -117,7 +118,11 @@ describe('AppendQueue', () => {
       await appends();
       const stored = await right(opened.store.read(orders, NO_OFFSET, 1000));
       const evens = Array.from({ length: 20 }, (_, i) => String(i * 2));
-      expect(stored.slice(1).map(({ event }) => event.payload)).to.deep.equal([...evens, ...evens, ...evens]);
+      expect(stored.slice(1).map(({ event }) => payloadOf(event))).to.deep.equal([
+        ...evens,
+        ...evens,
+        ...evens,
+      ]);
     });
   });
 
@@ -163,7 +168,7 @@ describe('AppendQueue', () => {
       server.thaw();
       await eventually(() => right(opened.store.append(orders, messages(1, 5))));
       const stored = await right(opened.store.read(orders, NO_OFFSET, 100));
-      const numbers = stored.map(({ event }) => event.payload);
+      const numbers = stored.map(({ event }) => payloadOf(event));
       // What was unknown may have been stored, once; what was not stored is not there.
       expect(numbers.filter((payload) => payload === '2').length).to.be.oneOf([0, 2]);
       expect(numbers).to.include.members(['1', '5']).and.not.include('3').and.not.include('4');
@@ -190,8 +195,8 @@ describe('AppendQueue', () => {
       }
       await server.restart();
       await eventually(() => right(opened.store.bounds(orders)));
-      const stored = (await right(opened.store.read(orders, NO_OFFSET, 100))).map(
-        ({ event }) => event.payload,
+      const stored = (await right(opened.store.read(orders, NO_OFFSET, 100))).map(({ event }) =>
+        payloadOf(event),
       );
       expect(stored).to.deep.equal(
         answered.filter(([, answer]) => E.isRight(answer)).map(([payload]) => payload),
@@ -242,6 +247,176 @@ describe('AppendQueue', () => {
       expect(spoiled).to.include({ outcome: 'not_stored', reason: 'failed' });
       expect(sound).to.have.length(1);
       admin.disconnect();
+    });
+  });
+
+  describe('waits for the disk where that is asked for', () => {
+    const fsync = { durability: 'fsync' } as const;
+    const UNKNOWN = { outcome: 'unknown', reason: 'timeout' };
+    let server: ValkeyServer;
+    let opened: OpenedValkey;
+    let admin: Redis;
+
+    const start = async (policy: 'always' | 'everysec' | 'no', commandTimeoutMs = 1_000): Promise<void> => {
+      server = await startValkey(['--appendfsync', policy]);
+      opened = await openValkey(someSettings(server, { commandTimeoutMs }));
+      admin = connectAsAdmin(server);
+    };
+    afterEach(async () => {
+      admin.disconnect();
+      await opened.close();
+      await server.kill();
+    });
+
+    const item = (key: string) => ({
+      event: aMessage(),
+      once: { key, fingerprint: 'f', windowMs: 60_000 },
+    });
+    const length = (stream = orders) => admin.xlen(opened.names.key(stream));
+
+    it('once for a whole group, and not at all for what need not be synced', async () => {
+      await start('always');
+      await right(opened.store.append(orders, messages(1)));
+      expect(await commandCalls(admin, 'waitaof')).to.equal(0);
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, (_, i) =>
+          i % 5 === 0
+            ? right(opened.store.appendOnce(orders, [item(String(i))], fsync))
+            : right(opened.store.append(i % 2 === 0 ? orders : invoices, messages(1), fsync)),
+        ),
+      );
+      expect(answers).to.have.length(50);
+      expect(await commandCalls(admin, 'waitaof')).to.equal(1);
+      expect((await length()) + (await length(invoices))).to.equal(51);
+    });
+
+    it('as often as it takes, with a sync a second', async () => {
+      await start('everysec', 2_000);
+      const cursors = await Promise.all(
+        Array.from({ length: 20 }, (_, i) => right(opened.store.append(orders, messages(1, i), fsync))),
+      );
+      const stored = await right(opened.store.read(orders, NO_OFFSET, 100));
+      expect(cursors.flat()).to.deep.equal(stored.map(({ offset, n }) => ({ offset, n })));
+    });
+
+    it('and says unknown where it does not come in time, of what is stored all the same', async () => {
+      await start('no');
+      const [before] = await clientIds(admin, 'pulsar-proxy:durable');
+      const answer = await opened.store.append(orders, messages(1), fsync)();
+      expect(E.isLeft(answer) && answer.left).to.include(UNKNOWN);
+      expect(await length()).to.equal(1);
+      // Nothing was wrong with the connection.
+      expect(await clientIds(admin, 'pulsar-proxy:durable')).to.deep.equal([before]);
+    });
+
+    it('for a duplicate as well: it may have been stored without being synced', async () => {
+      await start('no');
+      const [first] = await right(opened.store.appendOnce(orders, [item('a')]));
+      const ttlMs = await admin.pttl(opened.names.idempotency('a'));
+      expect(await left(opened.store.appendOnce(orders, [item('a')], fsync))).to.include(UNKNOWN);
+      expect(await admin.pttl(opened.names.idempotency('a'))).to.be.within(1, ttlMs);
+      await admin.config('SET', 'appendfsync', 'always');
+      const again = await right(opened.store.appendOnce(orders, [item('a')], fsync));
+      expect(again).to.deep.equal([{ ...first, _tag: 'Duplicate' }]);
+      expect(await length()).to.equal(1);
+    });
+
+    it('but not where nothing was stored', async () => {
+      await start('no');
+      await right(opened.store.appendOnce(orders, [item('a')]));
+      const other = { event: aMessage(), once: { key: 'a', fingerprint: 'other', windowMs: 60_000 } };
+      expect(await right(opened.store.appendOnce(orders, [other], fsync))).to.deep.equal([
+        { _tag: 'KeyReused' },
+      ]);
+      const refused = await left(opened.store.append(orders, messages(1), { ...fsync, expected: BEGINNING }));
+      expect(refused).to.include({ _tag: 'VersionConflict' });
+    });
+
+    it('while everybody else does not', async () => {
+      await start('no');
+      const answered: string[] = [];
+      const durable = left(opened.store.append(orders, messages(1), fsync)).then(() =>
+        answered.push('fsync'),
+      );
+      await eventually(async () => expect(await length()).to.equal(1));
+      await right(opened.store.append(orders, messages(1))).then(() => answered.push('stored'));
+      await durable;
+      expect(answered).to.deep.equal(['stored', 'fsync']);
+    });
+
+    it('together with those who wait already', async () => {
+      await start('no', 5_000);
+      const first = right(opened.store.append(orders, messages(1), fsync));
+      await eventually(async () => expect(await length()).to.equal(1));
+      const second = right(opened.store.append(orders, messages(1, 2), fsync));
+      await eventually(async () => expect(await length()).to.equal(2));
+      await admin.config('SET', 'appendfsync', 'everysec');
+      expect((await Promise.all([first, second])).flat().map(({ n }) => n)).to.deep.equal([1, 2]);
+    });
+
+    it('and stores once what Valkey has to be told the script of again, before it is synced', async () => {
+      await start('always');
+      await right(opened.store.append(invoices, messages(1), fsync));
+      await admin.script('FLUSH');
+      const waits = await commandCalls(admin, 'waitaof');
+      const answers = await Promise.all([
+        right(opened.store.append(orders, messages(1), fsync)),
+        right(opened.store.appendOnce(orders, [item('a')], fsync)),
+      ]);
+      expect(answers).to.have.length(2);
+      expect(await length()).to.equal(2);
+      expect((await commandCalls(admin, 'waitaof')) - waits).to.equal(2);
+    });
+
+    it('and is refused, unsent, where Valkey keeps no log', async () => {
+      server = await startValkey(['--appendonly', 'no']);
+      opened = await openValkey(someSettings(server, { allowUnsafe: true }));
+      admin = connectAsAdmin(server);
+      await eventually(() => expect(opened.connection.logsToDisk).to.equal(false));
+      const refusals = [
+        await left(opened.store.append(orders, messages(1), fsync)),
+        await left(opened.store.appendOnce(orders, [item('a')], fsync)),
+      ];
+      for (const refused of refusals) {
+        expect(refused).to.include({ outcome: 'not_stored', reason: 'not_durable' });
+      }
+      expect(await length()).to.equal(0);
+      await right(opened.store.append(orders, messages(1)));
+    });
+
+    it('and says unknown where Valkey has stopped keeping a log since it was looked at', async () => {
+      await start('always');
+      await right(opened.store.append(orders, messages(1), fsync));
+      await admin.config('SET', 'appendonly', 'no');
+      expect(await left(opened.store.append(orders, messages(1), fsync))).to.include(UNKNOWN);
+    });
+
+    it('and never calls synced what was written before the connection broke', async () => {
+      await start('no', 5_000);
+      const first = left(opened.store.append(orders, messages(1), fsync));
+      await eventually(async () => expect(await length()).to.equal(1));
+      const second = left(opened.store.append(orders, messages(1, 2), fsync));
+      const refusals = Promise.all([first, second]);
+      await eventually(async () => expect(await length()).to.equal(2));
+      const [id] = await clientIds(admin, 'pulsar-proxy:durable');
+      await admin.client('KILL', 'ID', id!);
+      await admin.config('SET', 'appendfsync', 'always');
+      await eventually(() => right(opened.store.append(orders, messages(1, 3), fsync)));
+      for (const refused of await refusals) expect(refused).to.include({ outcome: 'unknown' });
+    });
+
+    it('no longer than it may take, where Valkey freezes in the meantime', async () => {
+      await start('no', 600);
+      const written = left(opened.store.append(orders, messages(1), fsync));
+      await eventually(async () => expect(await length()).to.equal(1));
+      server.freeze();
+      const waiting = left(opened.store.append(orders, messages(1, 2), fsync));
+      for (const refused of await Promise.all([written, waiting])) {
+        expect(refused).to.include({ _tag: 'StoreUnavailable' });
+      }
+      server.thaw();
+      await admin.config('SET', 'appendfsync', 'always');
+      await eventually(() => right(opened.store.append(orders, messages(1, 3), fsync)));
     });
   });
 

@@ -17,6 +17,20 @@ describe('keys', () => {
     expect(plain.key(CATALOGUE)).to.equal('topics');
   });
 
+  it('name what was stored under an idempotency key by that key, and keep any two of them apart', () => {
+    const named = keyNames({ keyPrefix: 'shop:', db: 0 });
+    expect(named.idempotency('publish:0a1b')).to.equal('shop:idempotency:publish:0a1b');
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (a, b) => {
+        expect(plain.idempotency(a) === plain.idempotency(b)).to.equal(a === b);
+      }),
+    );
+    expect(plain.idempotency('a%3Ab')).not.to.equal(plain.idempotency('a:b'));
+    expect(plain.idempotency('?[a]{b}\\ \n\u0000\ud800'))
+      .to.match(/^[!-~]+$/)
+      .and.not.match(/[?[\]{}\\]/);
+  });
+
   it('begin with the prefix, and so do channels, which end with the database', () => {
     const names = keyNames({ keyPrefix: 'shop:', db: 7 });
     expect(names.key(topicStream(aTopic('a')))).to.equal('shop:topic:a');

@@ -1,7 +1,9 @@
 /** The Valkey adapters over a real Valkey, as the composition root puts them together, each opening with its own keys. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../../application/ports/logger.js';
-import type { RetentionSettings } from '../../../application/ports/event-store.js';
+import type { RetentionSettings, Stream } from '../../../application/ports/event-store.js';
 import { keyNames, type KeyNames } from '../../../infrastructure/valkey/keys.js';
+import { LostMessages } from '../../../infrastructure/valkey/lost-messages.js';
 import { ValkeyConnection } from '../../../infrastructure/valkey/valkey-connection.js';
 import { ValkeyEventFeed } from '../../../infrastructure/valkey/valkey-event-feed.js';
 import { ValkeyEventStore } from '../../../infrastructure/valkey/valkey-event-store.js';
@@ -37,6 +39,7 @@ export class RecordingLogger implements Logger {
 export interface OpenedValkey {
   readonly connection: ValkeyConnection;
   readonly names: KeyNames;
+  readonly lost: LostMessages;
   readonly store: ValkeyEventStore;
   readonly feed: ValkeyEventFeed;
   readonly logger: RecordingLogger;
@@ -75,15 +78,17 @@ export const openValkey = async (
   const logger = new RecordingLogger();
   const connection = new ValkeyConnection(settings, logger);
   const names = keyNames(settings);
-  const store = new ValkeyEventStore(connection, names, retention, logger);
-  const feed = new ValkeyEventFeed(connection, store, names, logger);
+  const lost = new LostMessages(connection, names, retention, logger);
+  const store = new ValkeyEventStore(connection, names, retention, lost, logger);
+  const feed = new ValkeyEventFeed(connection, store, names, lost, logger);
   await connection.ready();
   const close = (): Promise<void> => {
     feed.dispose();
+    lost.dispose();
     connection.close();
     return Promise.resolve();
   };
-  const valkey = { connection, names, store, feed, logger, close };
+  const valkey = { connection, names, lost, store, feed, logger, close };
   opened.add(valkey);
   return valkey;
 };
@@ -93,3 +98,23 @@ export const openSharedValkey = async (
   retention?: RetentionSettings,
   overrides: Partial<ValkeySettings> = {},
 ): Promise<OpenedValkey> => openValkey(someSettings(await sharedValkey(), overrides), retention);
+
+/** The same, with what a contract test may do to it. */
+export const openWithDisasters = async (
+  retention?: RetentionSettings,
+): Promise<{
+  readonly valkey: OpenedValkey;
+  readonly lose: (stream: Stream) => Promise<void>;
+  readonly pass: (ms: number) => Promise<void>;
+}> => {
+  const valkey = await openSharedValkey(retention);
+  return {
+    valkey,
+    lose: async (stream) => {
+      await valkey.connection.reads.del(valkey.names.key(stream));
+      // Offsets are time, to the millisecond; nothing else is left to tell what comes now from what was there.
+      await delay(2);
+    },
+    pass: (ms) => delay(ms),
+  };
+};

@@ -1,8 +1,9 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { CATALOGUE, subscriptionStream, topicStream } from '../../../application/ports/event-store.js';
-import { decodeEvent, encodeEvent } from '../../../infrastructure/valkey/recorded-event-codec.js';
-import { aMessage, anIdentity, aTopic, everySubscriptionEvent } from '../../support/builders.js';
+import type { Offset } from '../../../domain/message/offset.js';
+import { decodeEvent, encodeEvent, textsOf } from '../../../infrastructure/valkey/recorded-event-codec.js';
+import { aCursor, aMessage, anIdentity, aTopic, everySubscriptionEvent } from '../../support/builders.js';
 
 const orders = topicStream(aTopic('orders'));
 const journal = subscriptionStream(anIdentity());
@@ -27,6 +28,40 @@ describe('recorded events', () => {
     );
   });
 
+  it('read back as they were written: losses', () => {
+    const between = { from: aCursor(1), to: aCursor(5) };
+    for (const reason of ['storage_rollback', 'stream_reset'] as const) {
+      for (const loss of [
+        { type: 'MessagesLost', reason } as const,
+        { type: 'MessagesLost', reason, between } as const,
+      ]) {
+        expect(decodeEvent(orders, encodeEvent(loss))).to.deep.equal(loss);
+      }
+    }
+  });
+
+  it('are taken from the fields of an entry: a message, or a loss with or without its place', () => {
+    const texts = (fields: Record<string, string>) => textsOf(orders, (name) => fields[name]);
+    expect(texts({ n: '1', payload: '1' })).to.deep.equal({ body: '1', meta: '' });
+    expect(texts({ n: '1', payload: '1', meta: '{}' })).to.deep.equal({ body: '1', meta: '{}' });
+    expect(texts({ n: '1', foreign: '1' })).to.equal(undefined);
+    const lost = { n: '1', lost: 'stream_reset' };
+    expect(decodeEvent(orders, texts(lost)!)).to.deep.equal({ type: 'MessagesLost', reason: 'stream_reset' });
+    const between = { from: aCursor(1), to: aCursor(5) };
+    expect(decodeEvent(orders, texts({ ...lost, meta: JSON.stringify(between) })!)).to.deep.equal({
+      type: 'MessagesLost',
+      reason: 'stream_reset',
+      between,
+    });
+    for (const spoiled of [
+      { lost: 'unheard' },
+      { ...lost, meta: 'x' },
+      { ...lost, meta: '{"from":{"offset":1,"n":1}}' },
+    ]) {
+      expect(decodeEvent(orders, texts(spoiled)!), JSON.stringify(spoiled)).to.equal(undefined);
+    }
+  });
+
   it('read back as they were written: everything that happens to a subscription', () => {
     for (const event of everySubscriptionEvent()) {
       expect(decodeEvent(journal, encodeEvent(event))).to.deep.equal(event);
@@ -44,13 +79,15 @@ describe('recorded events', () => {
   });
 
   it('of an older version read as ever, and those of a newer one as far as they are known', () => {
-    const opened = {
-      type: 'SubscriptionOpened',
-      guarantee: 'at_least_once',
-      settings: { ackTimeoutMs: 1, maxInFlight: 2, maxDeliveries: 3 },
-    } as const;
-    const newer = { ...opened, settings: { ...opened.settings, unheardOf: 1 }, unheardOf: true };
-    expect(decodeEvent(journal, { body: JSON.stringify(newer), meta: '' })).to.deep.equal(opened);
+    const decoded = (event: object) => decodeEvent(journal, { body: JSON.stringify(event), meta: '' });
+    const settings = { ackTimeoutMs: 1, maxInFlight: 2, maxDeliveries: 3 };
+    const opened = { type: 'SubscriptionOpened', guarantee: 'at_least_once', settings } as const;
+    const whole = { ...opened, settings: { ...settings, backoffMs: [] } };
+    expect(decoded(opened)).to.deep.equal(whole);
+    const newer = { ...whole, settings: { ...whole.settings, unheardOf: 1 }, unheardOf: true };
+    expect(decoded(newer)).to.deep.equal(whole);
+    const expired = { type: 'DeliveryExpired', topic: aTopic(), offsets: [1 as Offset] };
+    expect(decoded(expired)).to.deep.equal({ ...expired, notBefore: 0 });
     const message = { body: '1', meta: '{"key":"k","unheardOf":{}}' };
     expect(decodeEvent(orders, message)).to.deep.equal(aMessage({ payload: '1', key: 'k' }));
   });

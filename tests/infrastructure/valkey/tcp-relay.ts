@@ -31,11 +31,18 @@ export class TcpRelay {
 
   /** From now on nothing comes through on the connections that called themselves `name`. They stay open. */
   silence(name: string): number {
-    const found = [...this.links].filter(({ said }) => said.includes(name));
+    const found = this.named(name);
     for (const { client, server } of found) {
       client.unpipe().pause();
       server.unpipe().pause();
     }
+    return found.length;
+  }
+
+  /** Closes the connections that called themselves `name`, silent ones too. */
+  cut(name: string): number {
+    const found = this.named(name);
+    for (const { client } of found) client.destroy();
     return found.length;
   }
 
@@ -45,6 +52,10 @@ export class TcpRelay {
       client.destroy();
       server.destroy();
     }
+  }
+
+  private named(name: string): readonly Link[] {
+    return [...this.links].filter(({ said }) => said.includes(name));
   }
 
   private onConnection(client: Socket): void {

@@ -53,11 +53,12 @@ describe('ValkeyEventFeed', () => {
     right(store.append(orders, messages(count, from)));
 
   /** Stores as always and tells nobody: what happens to a message that pub/sub loses. */
-  const untold = ({ connection, names, logger } = opened): EventStore =>
+  const untold = ({ connection, names, lost, logger } = opened): EventStore =>
     new ValkeyEventStore(
       connection,
-      { key: names.key, channel: () => 'nobody-listens-here' },
+      { ...names, channel: () => 'nobody-listens-here' },
       someRetention(),
+      lost,
       logger,
     );
 
@@ -159,22 +160,26 @@ describe('ValkeyEventFeed', () => {
       await delay(2);
     };
 
-    it('tells what is appended afterwards, though it is counted from a lower number', async () => {
+    it('tells what is appended afterwards, though it is counted from a lower number, and the loss behind it', async () => {
       const told = await follow(orders);
       await append(10);
       await eventually(() => expect(told).to.have.length(10));
       await loseTail(7);
       await append(2, 100);
-      await eventually(() => expect(numbers(told).slice(10)).to.deep.equal([8, 9]));
+      await eventually(() => expect(numbers(told).slice(10)).to.deep.equal([8, 9, 11]));
+      expect(told[12]?.event).to.deep.include({ type: 'MessagesLost', reason: 'storage_rollback' });
+      await append(1, 200);
+      await eventually(() => expect(numbers(told).slice(13)).to.deep.equal([12]));
     });
 
-    it('tells what is appended afterwards when nothing is left', async () => {
+    it('tells what is appended afterwards when nothing is left, and the loss behind it', async () => {
       const told = await follow(orders);
       await append(10);
       await eventually(() => expect(told).to.have.length(10));
       await loseTail(0);
       await append(3, 100);
-      await eventually(() => expect(numbers(told).slice(10)).to.deep.equal([1, 2, 3]));
+      await eventually(() => expect(numbers(told).slice(10)).to.deep.equal([1, 2, 3, 11]));
+      expect(told[13]?.event).to.deep.include({ type: 'MessagesLost', reason: 'stream_reset' });
     });
 
     it('misses nothing where the count has caught up while it was not connected', async () => {
@@ -195,8 +200,11 @@ describe('ValkeyEventFeed', () => {
       await eventually(async () => expect(await admin.pubsub('NUMSUB', channel)).to.include(1));
       await append(2, 200);
       await eventually(() => expect(told.length).to.be.at.least(10 + 2));
-      const stored = await right(opened.store.read(orders, NO_OFFSET, 1000));
-      await eventually(() => expect(told.slice(10)).to.deep.equal(stored.slice(7)));
+      await eventually(async () => {
+        const stored = await right(opened.store.read(orders, NO_OFFSET, 1000));
+        expect(stored.map(({ event }) => event.type)).to.include('MessagesLost');
+        expect(told.slice(10)).to.deep.equal(stored.slice(7));
+      });
       await own.close();
       relay.close();
     });
@@ -212,9 +220,12 @@ describe('ValkeyEventFeed', () => {
       its.disconnect();
       await right(own.store.append(orders, messages(3, 6)));
       await eventually(() =>
-        expect(told.slice(5).map(({ n, event }) => [n, event])).to.deep.equal(
-          messages(3, 6).map((message, i) => [i + 1, message]),
-        ),
+        expect(told.slice(5).map(({ n, event: { type } }) => [n, type])).to.deep.equal([
+          [1, 'MessagePublished'],
+          [2, 'MessagePublished'],
+          [3, 'MessagePublished'],
+          [6, 'MessagesLost'],
+        ]),
       );
       await own.close();
       await server.kill();

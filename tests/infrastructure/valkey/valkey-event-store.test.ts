@@ -1,17 +1,33 @@
+import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import type { Redis } from 'iovalkey';
-import { CATALOGUE, subscriptionStream, topicStream } from '../../../application/ports/event-store.js';
+import {
+  CATALOGUE,
+  subscriptionStream,
+  topicStream,
+  type OnceOutcome,
+} from '../../../application/ports/event-store.js';
 import { NO_OFFSET, type Offset } from '../../../domain/message/offset.js';
 import { describeEventStore } from '../../contracts/event-store.contract.js';
 import { aMessage, anIdentity, aTopic, messages, someRetention } from '../../support/builders.js';
 import { eventually } from '../../support/eventually.js';
+import { payloadOf } from '../../support/payload-of.js';
 import { sharedValkey } from '../../support/shared-valkey.js';
 import { left, right } from '../../support/task-either.js';
 import { startValkey } from '../../support/valkey-server.js';
-import { openSharedValkey, openValkey, someSettings, type OpenedValkey } from './open-valkey.js';
+import {
+  openSharedValkey,
+  openValkey,
+  openWithDisasters,
+  someSettings,
+  type OpenedValkey,
+} from './open-valkey.js';
 import { connectAsAdmin } from './valkey-admin.js';
 
-describeEventStore('ValkeyEventStore', (retention) => openSharedValkey(retention));
+describeEventStore('ValkeyEventStore', async (retention) => {
+  const { valkey, lose, pass } = await openWithDisasters(retention);
+  return { store: valkey.store, lose, pass, close: () => valkey.close() };
+});
 
 describe('ValkeyEventStore', () => {
   const notifications = topicStream(aTopic('notifications'));
@@ -71,14 +87,130 @@ describe('ValkeyEventStore', () => {
       expect(Math.abs(cursor!.offset / 1024 - Number(seconds) * SECOND)).to.be.below(2 * SECOND);
     });
 
+    it('an idempotency key is a text: where the message is and what was asked for, for as long as its window', async () => {
+      const once = { key: 'publish:abc', fingerprint: 'some print', windowMs: 300 * SECOND };
+      const [outcome] = await right(opened.store.appendOnce(notifications, [{ event: aMessage(), once }]));
+      const prefix = opened.names.key(CATALOGUE).replace('topics', '');
+      const { offset } = (outcome as Extract<OnceOutcome, { _tag: 'Stored' }>).at;
+      expect(await admin.get(`${prefix}idempotency:publish:abc`)).to.equal(`${offset} 1 some print`);
+      expect(await admin.pttl(`${prefix}idempotency:publish:abc`)).to.be.within(298 * SECOND, 300 * SECOND);
+    });
+
+    it('a loss is its reason under a name of its own', async () => {
+      const between = { from: { offset: 1 as Offset, n: 1 }, to: { offset: 5 as Offset, n: 3 } };
+      await right(
+        opened.store.append(notifications, [
+          { type: 'MessagesLost', reason: 'storage_rollback' },
+          { type: 'MessagesLost', reason: 'stream_reset', between },
+        ]),
+      );
+      const entries = await admin.xrange(opened.names.key(notifications), '-', '+');
+      expect(entries.map(([, fields]) => fields)).to.deep.equal([
+        ['n', '1', 'lost', 'storage_rollback'],
+        ['n', '2', 'lost', 'stream_reset', 'meta', JSON.stringify(between)],
+      ]);
+    });
+
     it('nothing outside of its prefix', async () => {
       const before = new Set(await admin.keys('*'));
       await right(opened.store.append(notifications, messages(1)));
+      const once = { key: 'a', fingerprint: 'f', windowMs: SECOND };
+      await right(opened.store.appendOnce(notifications, [{ event: aMessage(), once }]));
       await right(opened.store.append(journal, [{ type: 'SessionStarted', session: 'a' }]));
       const prefix = opened.names.key(CATALOGUE).replace('topics', '');
       const created = (await admin.keys('*')).filter((key) => !before.has(key));
-      expect(created).to.have.length(3);
+      expect(created).to.have.length(4);
       for (const key of created) expect(key.startsWith(prefix)).to.equal(true);
+    });
+  });
+
+  describe('publishes', () => {
+    it('what is stored once exactly as what is appended, and neither duplicates nor losses', async () => {
+      const subscriber = connectAsAdmin(await sharedValkey());
+      const published: string[] = [];
+      subscriber.on('message', (_channel: string, text: string) => published.push(text));
+      await subscriber.subscribe(opened.names.channel(notifications));
+      const once = { key: 'a', fingerprint: 'f', windowMs: 60 * SECOND };
+      const item = { event: aMessage({ payload: '1', key: 'k' }), once };
+      await right(
+        opened.store.appendOnce(notifications, [item, item, { event: aMessage({ payload: '2' }) }]),
+      );
+      await right(opened.store.appendOnce(notifications, [item]));
+      await right(opened.store.append(notifications, [{ type: 'MessagesLost', reason: 'stream_reset' }]));
+      await right(
+        opened.store.append(notifications, [
+          { type: 'MessagesLost', reason: 'stream_reset' },
+          aMessage({ payload: '3' }),
+        ]),
+      );
+      await eventually(() => expect(published).to.have.length(2));
+      const records = published
+        .flatMap((text) => text.split('\x1e'))
+        .map((record) => record.split('\x1f').slice(1));
+      expect(records).to.deep.equal([
+        ['1', '{"key":"k"}', '1'],
+        ['2', '', '2'],
+        ['5', '', '3'],
+      ]);
+      subscriber.disconnect();
+    });
+
+    it('to its followers, who read the losses from the stream', async () => {
+      const told: string[] = [];
+      const following = opened.feed.follow(notifications, (events) =>
+        told.push(...events.map(({ event }) => payloadOf(event))),
+      );
+      await right(following.start);
+      await right(opened.store.append(notifications, messages(1)));
+      await right(opened.store.append(notifications, [{ type: 'MessagesLost', reason: 'stream_reset' }]));
+      await right(opened.store.append(notifications, messages(1, 2)));
+      await eventually(() => expect(told).to.deep.equal(['1', 'lost: stream_reset', '2']));
+      following.stop();
+    });
+  });
+
+  describe('appends once or not at all', () => {
+    const once = { key: 'a', fingerprint: 'f', windowMs: 60 * SECOND };
+
+    it('remembers nothing of what could not be stored', async () => {
+      await admin.set(opened.names.key(notifications), 'not a stream');
+      const refused = await left(opened.store.appendOnce(notifications, [{ event: aMessage(), once }]));
+      expect(refused).to.include({ outcome: 'not_stored', reason: 'failed' });
+      expect(await admin.exists(opened.names.idempotency('a'))).to.equal(0);
+      await admin.del(opened.names.key(notifications));
+      const [outcome] = await right(opened.store.appendOnce(notifications, [{ event: aMessage(), once }]));
+      expect(outcome).to.include({ _tag: 'Stored' });
+    });
+
+    it('stores nothing where what lies under the key is not a record of ours', async () => {
+      await admin.set(opened.names.idempotency('a'), 'foreign');
+      expect(
+        await right(opened.store.appendOnce(notifications, [{ event: aMessage(), once }])),
+      ).to.deep.equal([{ _tag: 'KeyReused' }]);
+      await admin.del(opened.names.idempotency('a'));
+      await admin.rpush(opened.names.idempotency('a'), 'foreign');
+      const refused = await left(opened.store.appendOnce(notifications, [{ event: aMessage(), once }]));
+      expect(refused).to.include({ outcome: 'not_stored', reason: 'failed' });
+      expect(await admin.exists(opened.names.key(notifications))).to.equal(0);
+    });
+
+    it('to a journal as well, which has no catalogue', async () => {
+      const item = { event: { type: 'SessionStarted', session: 'a' } as const, once };
+      const [first] = await right(opened.store.appendOnce(journal, [item]));
+      expect(first).to.have.nested.property('at.n', 1);
+      expect(await right(opened.store.appendOnce(journal, [item]))).to.deep.equal([
+        { ...first, _tag: 'Duplicate' },
+      ]);
+      expect(await admin.exists(opened.names.key(CATALOGUE))).to.equal(0);
+    });
+
+    it('also a thousand at once, answered in order', async () => {
+      const items = messages(1_000).map((event, i) => ({ event, once: { ...once, key: String(i % 900) } }));
+      const outcomes = await right(opened.store.appendOnce(notifications, items));
+      expect(outcomes.map(({ _tag }) => _tag)).to.deep.equal(
+        items.map((_, i) => (i < 900 ? 'Stored' : 'Duplicate')),
+      );
+      expect(outcomes[950]).to.have.nested.property('at.n', 51);
     });
   });
 
@@ -145,7 +277,7 @@ describe('ValkeyEventStore', () => {
       for (let i = 0; i < 25; i++) await admin.xadd(key, '*', 'foreign', i);
       await right(opened.store.append(notifications, messages(2, 2)));
       const page = await right(opened.store.read(notifications, first!.offset, 10));
-      expect(page.map(({ n, event }) => [n, event.payload])).to.deep.equal([
+      expect(page.map(({ n, event }) => [n, payloadOf(event)])).to.deep.equal([
         [27, '2'],
         [28, '3'],
       ]);
@@ -168,6 +300,40 @@ describe('ValkeyEventStore', () => {
         offset: 2 * 1024,
         n: 1,
       });
+    });
+  });
+
+  describe('needs no more of Valkey', () => {
+    it('than the documented ACL grants', async () => {
+      const server = await startValkey();
+      const control = connectAsAdmin(server);
+      const [rule] = /(?<=ACL SETUSER ).*/.exec(readFileSync('docs/storage.md', 'utf8')) ?? [];
+      const [username, ...grants] = rule!.split(' ');
+      const password = grants.find((grant) => grant.startsWith('>'))!.slice(1);
+      await control.call('ACL', 'SETUSER', username!, ...grants);
+      const own = await openValkey(someSettings(server, { username: username!, password, keyPrefix: '' }));
+      const told: number[] = [];
+      const following = own.feed.follow(notifications, (events) => told.push(...events.map(({ n }) => n)));
+      await right(following.start);
+      const once = { key: 'publish:a', fingerprint: 'f', windowMs: 60 * SECOND };
+      const [first] = await right(own.store.append(notifications, messages(1)));
+      await right(
+        own.store.appendOnce(notifications, [{ event: aMessage(), once }], { durability: 'fsync' }),
+      );
+      await right(
+        own.store.appendOnce(notifications, [{ event: aMessage(), once }], { durability: 'fsync' }),
+      );
+      await right(own.store.append(journal, [{ type: 'SessionStarted', session: 'a' }]));
+      await eventually(() => expect(told).to.deep.equal([1, 2]));
+      await right(own.store.remove(notifications, [first!.offset]));
+      await right(own.store.trim(notifications, first!.offset));
+      expect(await right(own.store.read(notifications, NO_OFFSET, 10))).to.have.length(1);
+      const ahead = { offset: (first!.offset + 10_000_000) as Offset, n: 9 };
+      expect(
+        await right(() => own.lost.restore([{ topic: aTopic('notifications'), end: ahead }])),
+      ).to.deep.equal([ahead]);
+      await own.close();
+      await server.kill();
     });
   });
 

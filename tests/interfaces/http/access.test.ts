@@ -166,7 +166,9 @@ describe('who may do what over HTTP', () => {
       await poll(proxy, eve, { topics: 'private' });
       const answer = await ack(proxy, mallory, [id]);
       expect(answer.status).to.equal(200);
-      expect(answer.body).to.deep.equal({ acknowledged: 0, unknown: [id] });
+      expect(answer.body)
+        .to.include({ acknowledged: 0 })
+        .and.deep.include({ unknown: [id] });
     });
   });
 });

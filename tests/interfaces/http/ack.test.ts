@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { ack, freshTopic, poll, publish, request, type Answer } from '../../support/client.js';
+import { ack, bulk, freshTopic, poll, publish, request, type Answer } from '../../support/client.js';
 import { startProxy, type Proxy } from '../../support/proxy.js';
 
 describe('POST /api/v1/ack', () => {
@@ -18,14 +18,57 @@ describe('POST /api/v1/ack', () => {
 
   const asked = (body: unknown): Promise<Answer> => request(proxy, 'POST', '/api/v1/ack', { token, body });
 
-  it('says how many are acknowledged, and says the same again', async () => {
+  const publishNumbers = async (count: number): Promise<readonly string[]> => {
+    const ids: string[] = [];
+    for (let i = 0; i < count; i++) ids.push(await publish(proxy, topic, i));
+    return ids;
+  };
+
+  it('says how many are acknowledged, and the second time that they were', async () => {
     await poll(proxy, token, { topics: topic });
     const ids = [await publish(proxy, topic, 1), await publish(proxy, topic, 2)];
     await poll(proxy, token, { topics: topic });
-    for (let i = 0; i < 2; i++) {
+    for (const already_acknowledged of [[], ids]) {
       const answer = await ack(proxy, token, ids);
       expect(answer.status).to.equal(200);
-      expect(answer.body).to.deep.equal({ acknowledged: 2, unknown: [] });
+      expect(answer.body).to.deep.equal({ acknowledged: 2, already_acknowledged, trimmed: [], unknown: [] });
+    }
+  });
+
+  it('acknowledges everything up to an id, and nothing behind it', async () => {
+    await poll(proxy, token, { topics: topic });
+    const ids = await publishNumbers(4);
+    await poll(proxy, token, { topics: topic });
+    const upTo = (id: string): Promise<Answer> => asked({ up_to: id });
+    expect((await upTo(ids[2]!)).body).to.deep.equal({
+      acknowledged: 3,
+      already_acknowledged: [],
+      trimmed: [],
+      unknown: [],
+    });
+    expect((await upTo(ids[2]!)).body)
+      .to.include({ acknowledged: 1 })
+      .and.deep.include({
+        already_acknowledged: [ids[2]],
+      });
+    expect((await ack(proxy, token, ids)).body.already_acknowledged).to.deep.equal(ids.slice(0, 3));
+  });
+
+  it('names what was acknowledged and is trimmed since', async () => {
+    const small = await startProxy({ config: { storage: { max_messages_per_topic: 10 } } });
+    try {
+      await poll(small, token, { topics: topic });
+      const id = await publish(small, topic, 'first');
+      await poll(small, token, { topics: topic });
+      await ack(small, token, [id]);
+      await bulk(
+        small,
+        Array.from({ length: 1000 }, (_, payload) => ({ topic, payload })),
+      );
+      const { body } = await ack(small, token, [id]);
+      expect(body).to.deep.equal({ acknowledged: 0, already_acknowledged: [], trimmed: [id], unknown: [] });
+    } finally {
+      await small.stop();
     }
   });
 
@@ -42,7 +85,10 @@ describe('POST /api/v1/ack', () => {
 
   it('answers for a subscription that nobody has opened', async () => {
     const id = await publish(proxy, topic, 1);
-    expect((await ack(proxy, token, [id], 'nobody')).body).to.deep.equal({ acknowledged: 0, unknown: [id] });
+    const { body } = await ack(proxy, token, [id], 'nobody');
+    expect(body)
+      .to.include({ acknowledged: 0 })
+      .and.deep.include({ unknown: [id] });
   });
 
   it('acknowledges for the client_id that it names and for no other', async () => {
@@ -60,6 +106,13 @@ describe('POST /api/v1/ack', () => {
       expect(answer.status, String(bad)).to.equal(400);
       expect(answer.body, String(bad)).to.include({ code: 'invalid_request', field: 'message_ids[1]' });
     }
+  });
+
+  it('refuses a body that names ids in two ways', async () => {
+    const id = `${topic}:1735689600000-0`;
+    const answer = await asked({ message_ids: [id], up_to: id });
+    expect(answer.status).to.equal(400);
+    expect(answer.body).to.include({ code: 'invalid_request', field: 'up_to' });
   });
 
   it('refuses a body without a list of at most a thousand ids', async () => {

@@ -347,7 +347,12 @@ describe('GET /api/v1/poll', () => {
       await poll(proxy, token, { topics: topic, delivery: 'at_most_once' });
       const id = await publish(proxy, topic, 1);
       await poll(proxy, token, { topics: topic });
-      expect((await ack(proxy, token, [id])).body).to.deep.equal({ acknowledged: 1, unknown: [] });
+      expect((await ack(proxy, token, [id])).body).to.deep.equal({
+        acknowledged: 1,
+        already_acknowledged: [id],
+        trimmed: [],
+        unknown: [],
+      });
     });
   });
 

@@ -299,8 +299,8 @@ describe('POST /api/v1/messages', () => {
       await refused({ topic: 't', payload: 1, headers: { a: 1 } }, 'headers.a');
     });
 
-    it('names a durability that it does not have', async () => {
-      for (const durability of ['none', '', 1, null])
+    it('names a durability that there is not', async () => {
+      for (const durability of ['none', 'FSYNC', '', 1, null, true])
         await refused({ topic: 't', payload: 1, durability }, 'durability');
     });
 

@@ -246,7 +246,12 @@ describe('delivery by WebSocket', () => {
       await client.subscribe([topic], { client_id: 'phone' });
       const id = await publish(proxy, topic, 1);
       await client.next('message');
-      expect((await ack(proxy, token, [id], 'phone')).body).to.deep.equal({ acknowledged: 1, unknown: [] });
+      expect((await ack(proxy, token, [id], 'phone')).body).to.deep.equal({
+        acknowledged: 1,
+        already_acknowledged: [],
+        trimmed: [],
+        unknown: [],
+      });
       clock.advance(ACK_TIMEOUT_MS + TICK_MS);
       expect(await settledPayloads(client)).to.deep.equal([1]);
     });

@@ -10,6 +10,7 @@ import {
   request,
   sendBytes,
   WsClient,
+  type ItemResult,
 } from '../../support/client.js';
 import { eventually } from '../../support/eventually.js';
 import { ManualClock } from '../../support/manual-clock.js';
@@ -121,15 +122,39 @@ describe('the WebSocket endpoint', () => {
       await client.close();
     });
 
-    it('is refused as HTTP where it is no WebSocket handshake, and the proxy lives on', async () => {
+    it('is refused with a problem where it is no WebSocket handshake, and the proxy lives on', async () => {
       const bad = [
-        upgradeRequest('/ws').replace('Sec-WebSocket-Version: 13', 'Sec-WebSocket-Version: 7'),
-        upgradeRequest('/ws').replace(/Sec-WebSocket-Key: [^\r]*/, 'Sec-WebSocket-Key: x'),
-        upgradeRequest('/ws').replace('GET', 'POST'),
-        upgradeRequest('/ws', { 'Sec-WebSocket-Protocol': 'a,,b' }),
-      ];
-      for (const bytes of bad) expect(await sendBytes(proxy, bytes), bytes).to.match(/^HTTP\/1\.1 4\d\d /);
+        ['Sec-WebSocket-Version: 13', 'Sec-WebSocket-Version: 7', 426, 'upgrade_required', undefined],
+        [/Sec-WebSocket-Key: [^\r]*/, 'Sec-WebSocket-Key: x', 400, 'invalid_request', 'Sec-WebSocket-Key'],
+        ['GET', 'POST', 405, 'method_not_allowed', undefined],
+        [
+          '\r\n\r\n',
+          '\r\nSec-WebSocket-Protocol: a,,b\r\n\r\n',
+          400,
+          'invalid_request',
+          'Sec-WebSocket-Protocol',
+        ],
+      ] as const;
+      for (const [part, instead, status, code, field] of bad) {
+        const answer = await sendBytes(proxy, upgradeRequest('/ws').replace(part, instead));
+        const [head = '', body = ''] = answer.split('\r\n\r\n');
+        expect(head, instead).to.match(new RegExp(`^HTTP/1\\.1 ${status} `));
+        expect(head).to.match(/content-type: application\/problem\+json/i);
+        const problem = JSON.parse(body) as ItemResult;
+        expect([problem.status, problem.code, problem.field]).to.deep.equal([status, code, field]);
+        if (status === 426) expect(head).to.match(/sec-websocket-version: 13/i);
+        if (status === 405) expect(head).to.match(/allow: GET/i);
+      }
       expect((await request(proxy, 'GET', '/health')).status).to.equal(200);
+    });
+
+    it('is asked for where a plain request comes to /ws', async () => {
+      const answer = await request(proxy, 'GET', '/ws');
+      expect(answer.status).to.equal(426);
+      expect(answer.headers.get('upgrade')).to.equal('websocket');
+      expect(answer.body).to.include({ code: 'upgrade_required', status: 426, temporary: false });
+      const posted = await request(proxy, 'POST', '/ws', { body: {} });
+      expect([posted.status, posted.body.code]).to.deep.equal([405, 'method_not_allowed']);
     });
 
     it('is served at the port of the HTTP API and at the port for WebSockets', async () => {

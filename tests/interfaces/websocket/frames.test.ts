@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { freshTopic, payloadTexts, poll, publish, WsClient, type Frame } from '../../support/client.js';
+import { freshTopic, payloadTexts, poll, post, publish, WsClient, type Frame } from '../../support/client.js';
 import { startProxy, type Proxy } from '../../support/proxy.js';
 
 describe('WebSocket frames', () => {
@@ -81,9 +81,43 @@ describe('WebSocket frames', () => {
         type: 'acked',
         id: answer.id,
         acknowledged: 2,
+        already_acknowledged: [ids[0]],
+        trimmed: [],
         unknown: [],
       });
       expect(client.frames.filter(({ type }) => type === 'acked')).to.have.length(1);
+    });
+
+    it('answers nack, extend and terminate with nacked, extended and terminated', async () => {
+      const topic = freshTopic();
+      await client.subscribe([topic]);
+      const id = await publish(proxy, topic, 1);
+      await client.next('message');
+      const lists = { already_acknowledged: [], trimmed: [], unknown: [] };
+      const answered = async (frame: Readonly<Record<string, unknown>>): Promise<unknown> => {
+        const { id: of, raw } = await client.request(frame);
+        expect(JSON.parse(raw)).to.include({ id: of });
+        return { ...(JSON.parse(raw) as object), id: undefined };
+      };
+      expect(await answered({ type: 'extend', message_id: id })).to.deep.equal({
+        type: 'extended',
+        id: undefined,
+        extended: 1,
+        ...lists,
+      });
+      expect(await answered({ type: 'nack', message_id: id, delay: 0 })).to.deep.equal({
+        type: 'nacked',
+        id: undefined,
+        nacked: 1,
+        ...lists,
+      });
+      expect((await client.next('message')).attempt).to.equal(2);
+      expect(await answered({ type: 'terminate', message_id: id })).to.deep.equal({
+        type: 'terminated',
+        id: undefined,
+        terminated: 1,
+        ...lists,
+      });
     });
 
     it('answers publish with published, and stores the payload byte for byte', async () => {
@@ -97,6 +131,58 @@ describe('WebSocket frames', () => {
       const polled = await poll(proxy, await proxy.token(), { topics: topic, from: 'earliest' });
       expect(payloadTexts(polled.text)).to.deep.equal([literal]);
       expect(polled.body.messages[0]).to.include({ message_id: answer.message_id, key: 'k' });
+    });
+  });
+
+  describe('a publish with an idempotency_key', () => {
+    it('is stored once: the second answer is the first, with duplicate', async () => {
+      const topic = freshTopic('open.t');
+      const frame = { type: 'publish', topic, payload: { a: 1 }, idempotency_key: topic };
+      const [first, second] = [await client.request(frame), await client.request(frame)];
+      expect(JSON.parse(second.raw)).to.deep.equal({
+        ...(JSON.parse(first.raw) as object),
+        id: second.id,
+        duplicate: true,
+      });
+      expect(first).not.to.have.property('duplicate');
+      const polled = await poll(proxy, await proxy.token(), {
+        topics: topic,
+        from: 'earliest',
+        client_id: topic,
+      });
+      expect(polled.body.messages).to.have.length(1);
+    });
+
+    it('is the same message over HTTP, for the same principal', async () => {
+      const topic = freshTopic('open.t');
+      const message = { topic, payload: 1, idempotency_key: topic };
+      const token = await proxy.token('alice', { topics: { publish: ['open.>'] } });
+      const answer = await post(proxy, message, { token });
+      const published = await client.request({ type: 'publish', ...message });
+      expect(published).to.include({ duplicate: true, message_id: answer.body.message_id });
+    });
+
+    it('is refused where the key belongs to another message', async () => {
+      const topic = freshTopic('open.t');
+      const frame = { type: 'publish', topic, idempotency_key: topic };
+      await client.request({ ...frame, payload: 1 });
+      const answer = await client.request({ ...frame, payload: 2 });
+      expect(answer).to.include({ type: 'error', code: 'idempotency_key_reused', temporary: false });
+    });
+  });
+
+  it('a publish that is to be synced is refused where the storage keeps nothing on disk', async () => {
+    const answer = await client.request({
+      type: 'publish',
+      topic: 'open.t',
+      payload: 1,
+      durability: 'fsync',
+    });
+    expect(answer).to.include({
+      type: 'error',
+      code: 'durability_unavailable',
+      temporary: false,
+      outcome: 'not_stored',
     });
   });
 
@@ -250,6 +336,23 @@ describe('WebSocket frames', () => {
       expect([acknowledged, unknown]).to.deep.equal([0, ['other:1-0']]);
     });
 
+    it('names what is wrong with the other frames that settle messages', async () => {
+      for (const type of ['nack', 'extend', 'terminate']) {
+        await refused({ type, message_id: 't:1-0' }, 'not_subscribed');
+        await refused({ type }, 'invalid_request', 'message_id');
+        await refused({ type, message_ids: ['t:1-0', 'x'] }, 'invalid_request', 'message_ids[1]');
+      }
+      await refused({ type: 'nack', message_id: 't:1-0', delay: -1 }, 'invalid_request', 'delay');
+      await refused({ type: 'ack', up_to: 't:1-0', message_id: 't:1-0' }, 'invalid_request', 'up_to');
+    });
+
+    it('answers what names a message that was never delivered with an error, whatever it says of it', async () => {
+      await client.subscribe(['t']);
+      for (const type of ['ack', 'nack', 'extend', 'terminate'])
+        await refused({ type, message_ids: ['other:1-0'] }, 'unknown_messages', 'message_id');
+      await refused({ type: 'ack', up_to: 'other:1-0' }, 'unknown_messages', 'up_to');
+    });
+
     it('answers unsubscribe without a subscription with an error', async () => {
       await refused({ type: 'unsubscribe', topics: ['t'] }, 'not_subscribed');
     });
@@ -270,6 +373,18 @@ describe('WebSocket frames', () => {
         'payload',
       );
       await refused({ type: 'publish', topic: 'closed.t', payload: 1 }, 'forbidden');
+      for (const idempotency_key of ['', 'a b', 'k'.repeat(256), 7, null]) {
+        await refused(
+          { type: 'publish', topic: 'open.t', payload: 1, idempotency_key },
+          'invalid_request',
+          'idempotency_key',
+        );
+      }
+      await refused(
+        { type: 'publish', topic: 'open.t', payload: 1, durability: 'none' },
+        'invalid_request',
+        'durability',
+      );
     });
 
     it('names a token that is missing', async () => {

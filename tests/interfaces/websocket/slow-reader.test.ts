@@ -1,10 +1,14 @@
 import { expect } from 'chai';
-import { freshTopic, payloads, publish, WsClient } from '../../support/client.js';
+import { SLOW_GRACE_MS } from '../../../interfaces/websocket/ws-connection.js';
+import { freshTopic, metric, payloads, publish, WsClient } from '../../support/client.js';
 import { eventually } from '../../support/eventually.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { startProxy, type Proxy } from '../../support/proxy.js';
+import { RawReader } from './raw-reader.js';
 
 const WRITE_TIMEOUT_MS = 10_000;
+/** How much later it may be noticed. */
+const LOOK_MS = WRITE_TIMEOUT_MS / 10;
 /** Together more than the buffers of two kernels and of the proxy hold. */
 const MESSAGES = 200;
 const PAYLOAD = 'x'.repeat(100_000);
@@ -54,14 +58,13 @@ describe('a client that does not read', () => {
     await quick.close();
   });
 
-  it('is cut off when it has read nothing for the write timeout, and finds the rest when it comes back', async () => {
+  it('is told 4008 once it reads again, and finds the rest when it comes back', async () => {
     await slow.subscribe([topic], { client_id: 'slow' });
     slow.socket.pause();
     await publishLarge();
-    clock.advance(WRITE_TIMEOUT_MS);
+    clock.advance(WRITE_TIMEOUT_MS + LOOK_MS);
     slow.socket.resume();
-    // The close frame would have to wait behind what it does not read.
-    expect((await slow.closed).code).to.equal(1006);
+    expect(await slow.closed).to.deep.equal({ code: 4008, reason: 'slow consumer' });
     const seen = slow.messages.length;
     expect(seen).to.be.lessThan(MESSAGES);
     const back = await WsClient.connect(proxy, { token });
@@ -69,6 +72,32 @@ describe('a client that does not read', () => {
     await back.nextMessages(MESSAGES);
     expect(numbersOf(back)).to.deep.equal(all);
     await back.close();
+  });
+
+  it('is cut off when it does not read on, and the others are none the worse for it', async () => {
+    const quick = await WsClient.connect(proxy, { token });
+    await quick.subscribe([topic]);
+    const subscribe = { type: 'subscribe', topics: [topic], client_id: 'stuck' };
+    const stuck = await RawReader.open(proxy, token, [subscribe], 'subscribed');
+    await publishLarge();
+    await quick.nextMessages(MESSAGES);
+    clock.advance(WRITE_TIMEOUT_MS + LOOK_MS);
+    clock.advance(SLOW_GRACE_MS);
+    const connections = 'proxy_connections_total{type="websocket"}';
+    await eventually(async () => expect(await metric(proxy, connections)).to.equal(2));
+    expect(await stuck.readToEnd()).to.equal(undefined);
+    await publish(proxy, topic, [MESSAGES, '']);
+    await quick.next('message');
+    expect(numbersOf(quick)).to.deep.equal([...all, MESSAGES]);
+    await quick.close();
+  });
+
+  it('is told 4008 behind what there was, as it finds out on the wire', async () => {
+    const subscribe = { type: 'subscribe', topics: [topic], client_id: 'raw' };
+    const raw = await RawReader.open(proxy, token, [subscribe], 'subscribed');
+    await publishLarge();
+    clock.advance(WRITE_TIMEOUT_MS + LOOK_MS);
+    expect(await raw.readToEnd()).to.equal(4008);
   });
 
   it('is not cut off where it has read everything in time', async () => {

@@ -2,12 +2,15 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { WebSocket } from 'ws';
 import { WebSocketServer } from 'ws';
 import { toBatch } from '../../../application/live-topics.js';
+import type { MessageBatch } from '../../../application/ports/client-connection.js';
 import { CLOSES, type CloseName } from '../../../interfaces/websocket/close-codes.js';
-import { WsConnection } from '../../../interfaces/websocket/ws-connection.js';
+import { takenBytes } from '../../../interfaces/websocket/stall-watch.js';
+import { SLOW_GRACE_MS, WsConnection } from '../../../interfaces/websocket/ws-connection.js';
 import {
   describeClientConnection,
   type OpenedConnection,
@@ -19,11 +22,14 @@ import { eventually } from '../../support/eventually.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
 const WRITE_TIMEOUT_MS = 10_000;
+const BUFFERED_BYTES_MAX = 100_000;
 
 interface Opened extends OpenedConnection {
   readonly connection: WsConnection;
   readonly client: WsClient;
   readonly clock: ManualClock;
+  /** The server's end of the TCP connection. */
+  readonly socket: Duplex;
   /** Codes that the server's side was asked to close with. */
   readonly closedWith: readonly number[];
 }
@@ -49,7 +55,7 @@ const open = async (writeTimeoutMs = WRITE_TIMEOUT_MS): Promise<Opened> => {
   const connection = new WsConnection(
     webSocket,
     socket,
-    { bufferedBytesMax: 100_000, writeTimeoutMs },
+    { bufferedBytesMax: BUFFERED_BYTES_MAX, writeTimeoutMs },
     clock,
   );
   let writable = 0;
@@ -60,6 +66,7 @@ const open = async (writeTimeoutMs = WRITE_TIMEOUT_MS): Promise<Opened> => {
     connection,
     client,
     clock,
+    socket,
     closedWith,
     received: () =>
       client.frames.map(({ type, payload, attempt, from, to }): Received =>
@@ -86,24 +93,93 @@ describe('WsConnection', () => {
 
   afterEach(() => opened.close());
 
+  const PAYLOAD = 'x'.repeat(100_000);
+  const largeBatch = (): MessageBatch =>
+    toBatch(aTopic(), [{ ...aCursor(), event: aMessage({ payload: JSON.stringify(PAYLOAD) }) }]);
+
   const fill = (): void => {
-    const batch = toBatch(aTopic(), [
-      { ...aCursor(), event: aMessage({ payload: `"${'x'.repeat(100_000)}"` }) },
-    ]);
-    for (let i = 0; i < 1_000; i++) if (opened.connection.deliver(batch, 1) === 'full') return;
+    for (let i = 0; i < 1_000; i++) if (opened.connection.deliver(largeBatch(), 1) === 'full') return;
     throw new Error('it is never full');
   };
 
-  it('closes a slow consumer with 4008 and cuts it off at once, since it would not read that either', async () => {
-    opened = await open();
+  /** Until the system has taken all that it takes while the client does not read. */
+  const settledTaking = async (): Promise<void> => {
+    for (let taken = -1; taken !== takenBytes(opened.socket);) {
+      taken = takenBytes(opened.socket);
+      await delay(20);
+    }
+  };
+
+  /** The client stops to read, and the connection is full and stays so. */
+  const stuck = async (): Promise<void> => {
     opened.pause();
-    fill();
+    for (let isStuck = false; !isStuck; isStuck = opened.socket.writableNeedDrain) {
+      fill();
+      await settledTaking();
+    }
+  };
+
+  it('closes a client that takes nothing with 4008, which it sees once it reads again', async () => {
+    opened = await open();
+    await stuck();
     opened.clock.advance(WRITE_TIMEOUT_MS - 1);
     expect(opened.closedWith).to.deep.equal([]);
-    opened.clock.advance(1);
+    opened.clock.advance(WRITE_TIMEOUT_MS / 10);
     expect(opened.closedWith).to.deep.equal([4008]);
     opened.resume();
+    expect(await opened.client.closed).to.deep.equal(CLOSES.slow_consumer);
+    await eventually(() => expect(opened.clock.waiting).to.equal(0));
+  });
+
+  it('cuts it off when it does not read that either, and keeps no more for it until then', async () => {
+    opened = await open();
+    await stuck();
+    opened.clock.advance(WRITE_TIMEOUT_MS + WRITE_TIMEOUT_MS / 10);
+    expect([opened.closedWith, opened.socket.destroyed]).to.deep.equal([[4008], false]);
+    const { writableLength } = opened.socket;
+    expect(writableLength).to.be.at.most(BUFFERED_BYTES_MAX + PAYLOAD.length + 1000);
+    for (let i = 0; i < 10; i++) {
+      expect(opened.connection.deliver(largeBatch(), 1)).to.equal('closed');
+      opened.connection.reply('{"type":"pong"}');
+    }
+    expect(opened.socket.writableLength).to.equal(writableLength);
+    opened.clock.advance(SLOW_GRACE_MS);
+    expect(opened.socket.destroyed).to.equal(true);
+    opened.resume();
     expect((await opened.client.closed).code).to.equal(1006);
+    await eventually(() => expect(opened.clock.waiting).to.equal(0));
+  });
+
+  it('says nothing of room once it has closed a slow consumer', async () => {
+    opened = await open();
+    await stuck();
+    opened.clock.advance(WRITE_TIMEOUT_MS + WRITE_TIMEOUT_MS / 10);
+    opened.resume();
+    await opened.client.closed;
+    expect(opened.writable()).to.equal(0);
+  });
+
+  it('does not close a client that takes little at a time, whatever it leaves', async () => {
+    opened = await open();
+    await stuck();
+    // One more batch than ever fits: all of it waits in a single write, of which nothing is heard until its end.
+    const huge = 'x'.repeat(40_000_000);
+    opened.connection.deliver(
+      toBatch(aTopic(), [{ ...aCursor(), event: aMessage({ payload: JSON.stringify(huge) }) }]),
+      1,
+    );
+    for (let i = 0; i < 5; i++) {
+      const taken = takenBytes(opened.socket);
+      opened.resume();
+      await eventually(() => expect(takenBytes(opened.socket)).to.be.greaterThan(taken));
+      opened.pause();
+      opened.clock.advance(WRITE_TIMEOUT_MS - 1);
+      expect(opened.closedWith).to.deep.equal([]);
+      expect(opened.socket.writableNeedDrain).to.equal(true);
+    }
+    await settledTaking();
+    opened.clock.advance(WRITE_TIMEOUT_MS + WRITE_TIMEOUT_MS / 10);
+    expect(opened.closedWith).to.deep.equal([4008]);
   });
 
   it('does not close a slow consumer that has read everything in time', async () => {

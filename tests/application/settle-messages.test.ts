@@ -1,5 +1,7 @@
 import { expect } from 'chai';
 import { formatMessageId, type MessageId } from '../../domain/message/message-id.js';
+import type { Settled } from '../../application/settling.js';
+import { NOTHING_SETTLED } from '../../application/unsettled-ids.js';
 import { aTopic } from '../support/builders.js';
 import { anInstance, Backend, idsOf, payloadsOf, type Instance } from '../support/instance.js';
 import { aPrincipal } from '../support/principals.js';
@@ -9,7 +11,9 @@ import { isCommit } from '../support/unreliable-store.js';
 
 const EARLIEST = { at: 'earliest' } as const;
 
-describe('Acknowledging over HTTP', () => {
+const settledNow = (count: number): Settled => ({ ...NOTHING_SETTLED, count });
+
+describe('Settling over HTTP', () => {
   let backend: Backend;
   let instance: Instance;
   const publish = (...payloads: readonly string[]) => backend.publish('orders', ...payloads);
@@ -26,10 +30,7 @@ describe('Acknowledging over HTTP', () => {
     it('settles it: it does not come again', async () => {
       await publish('a', 'b');
       const answer = await instance.poll({ start: EARLIEST, ackTimeoutMs: 1_000 });
-      expect(await right(instance.acknowledge(idsOf(answer).slice(0, 1)))).to.deep.equal({
-        acknowledged: 1,
-        unknown: [],
-      });
+      expect(await right(instance.acknowledge(idsOf(answer).slice(0, 1)))).to.deep.equal(settledNow(1));
       await backend.pass(1_000);
       expect(payloadsOf(await instance.poll())).to.deep.equal(['b']);
     });
@@ -46,7 +47,7 @@ describe('Acknowledging over HTTP', () => {
       await publish(...Array.from({ length: 40 }, (_, i) => String(i)));
       const ids = idsOf(await instance.poll({ start: EARLIEST, max: 40 }));
       const answers = await Promise.all(ids.map((id) => right(instance.acknowledge([id]))));
-      expect(answers.every(({ acknowledged }) => acknowledged === 1)).to.be.true;
+      expect(answers.every(({ count }) => count === 1)).to.be.true;
     });
 
     it('may be repeated, and may come late', async () => {
@@ -54,10 +55,11 @@ describe('Acknowledging over HTTP', () => {
       const ids = idsOf(await instance.poll({ start: EARLIEST, ackTimeoutMs: 1_000 }));
       await backend.pass(5_000);
       await instance.poll();
-      for (let i = 0; i < 3; i++) {
-        expect(await right(instance.acknowledge([...ids, ...ids]))).to.deep.equal({
-          acknowledged: 1,
-          unknown: [],
+      expect(await right(instance.acknowledge([...ids, ...ids]))).to.deep.equal(settledNow(1));
+      for (let i = 0; i < 2; i++) {
+        expect(await right(instance.acknowledge(ids))).to.deep.equal({
+          ...NOTHING_SETTLED,
+          alreadySettled: ids,
         });
       }
       const version = (await instance.folded()).at.n;
@@ -71,10 +73,7 @@ describe('Acknowledging over HTTP', () => {
       const topics = ['orders', 'other'];
       const ids = idsOf(await instance.poll({ topics, start: EARLIEST }));
       const before = (await instance.folded()).at.n;
-      expect(await right(instance.acknowledge([...ids].reverse()))).to.deep.equal({
-        acknowledged: 3,
-        unknown: [],
-      });
+      expect(await right(instance.acknowledge([...ids].reverse()))).to.deep.equal(settledNow(3));
       const { at, state } = await instance.folded();
       expect(at.n).to.equal(before + topics.length);
       for (const position of state.positions.values()) expect(position.inFlight).to.deep.equal([]);
@@ -88,7 +87,7 @@ describe('Acknowledging over HTTP', () => {
         _tag: 'StoreUnavailable',
         outcome: 'unknown',
       });
-      expect(await right(instance.acknowledge(ids))).to.deep.equal({ acknowledged: 1, unknown: [] });
+      expect(await right(instance.acknowledge(ids))).to.deep.equal(settledNow(1));
     });
 
     it('is not lost to others that come at the same time', async () => {
@@ -107,14 +106,14 @@ describe('Acknowledging over HTTP', () => {
       await instance.poll({ start: EARLIEST, max: 1 });
       const foreign = { ...a!, topic: aTopic('foreign') };
       const answer = await right(instance.acknowledge([b!, a!, foreign]));
-      expect(answer.acknowledged).to.equal(1);
+      expect(answer.count).to.equal(1);
       expect(names(answer.unknown)).to.have.members(names([b!, foreign]));
       expect(payloadsOf(await instance.poll())).to.deep.equal(['b']);
     });
 
     it('knows nothing of a subscription that nobody has opened, and opens none', async () => {
       const ids = await publish('a');
-      expect(await right(instance.acknowledge(ids))).to.deep.equal({ acknowledged: 0, unknown: ids });
+      expect(await right(instance.acknowledge(ids))).to.deep.equal({ ...NOTHING_SETTLED, unknown: ids });
       expect((await instance.folded()).at.n).to.equal(0);
     });
 
@@ -137,7 +136,7 @@ describe('Acknowledging over HTTP', () => {
     it('settles it, makes room, and is recorded when answered', async () => {
       const { connection } = await instance.subscribe({ maxInFlight: 1, ackTimeoutMs: 1_000 });
       const ids = await publish('a', 'b');
-      expect(await right(instance.acknowledge([ids[0]!]))).to.deep.equal({ acknowledged: 1, unknown: [] });
+      expect(await right(instance.acknowledge([ids[0]!]))).to.deep.equal(settledNow(1));
       expect((await instance.recorded()).positions.get(aTopic('orders'))?.next.n).to.be.at.least(1);
       await settle();
       expect(connection.payloads).to.deep.equal(['a', 'b']);
@@ -165,7 +164,7 @@ describe('Acknowledging over HTTP', () => {
       await settle();
       session.acknowledge([ids[1]!]);
       release();
-      expect(await confirmed).to.deep.equal({ _tag: 'Right', right: { acknowledged: 1, unknown: [] } });
+      expect(await confirmed).to.deep.equal({ _tag: 'Right', right: settledNow(1) });
     });
 
     it('is not confirmed and forgotten where the connection ends at the same time', async () => {
@@ -179,7 +178,7 @@ describe('Acknowledging over HTTP', () => {
       await settle();
       release();
       await ending;
-      expect(await confirmed).to.deep.equal({ _tag: 'Right', right: { acknowledged: 1, unknown: [] } });
+      expect(await confirmed).to.deep.equal({ _tag: 'Right', right: settledNow(1) });
       expect((await instance.subscribe()).connection.payloads).to.deep.equal([]);
     });
 
@@ -192,7 +191,7 @@ describe('Acknowledging over HTTP', () => {
       later.session.acknowledge([]);
       const other = anInstance(backend);
       await other.poll({ max: 1 });
-      expect(await right(instance.acknowledge(ids))).to.deep.equal({ acknowledged: 1, unknown: [] });
+      expect(await right(instance.acknowledge(ids))).to.deep.equal(settledNow(1));
       await backend.pass(60_000);
       expect(payloadsOf(await other.poll())).to.deep.equal([]);
     });

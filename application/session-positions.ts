@@ -1,0 +1,158 @@
+/**
+ * Where a session stands in each of its topics, and how many messages wait for an acknowledgement over all of them.
+ * HOT PATH: an acknowledgement of one message costs a look-up and a new position; no copy of anything longer.
+ */
+import type { MessageId } from '../domain/message/message-id.js';
+import type { Offset } from '../domain/message/offset.js';
+import {
+  floorOf,
+  returned,
+  settlementOf,
+  unacknowledged,
+  unacknowledgedUpTo,
+  type Delivered,
+  type TopicPosition,
+} from '../domain/subscription/topic-position.js';
+import type { Instant } from '../domain/time.js';
+import type { TopicName } from '../domain/topic/topic-name.js';
+import { byTopic } from './ids-of-topic.js';
+import type { Membership, TopicListener } from './live-topics.js';
+
+/** One topic of a session. */
+export interface Entry {
+  readonly topic: TopicName;
+  readonly listener: TopicListener;
+  membership: Membership;
+  /** The feed could not be reached, so nothing of the topic is heard; the next tick joins again. */
+  isCutOff: boolean;
+  position: TopicPosition;
+  /** Stands at the topic's head and has room: new batches go straight to the connection. */
+  isLive: boolean;
+  /** Moved since the last commit in a way that the journal must know. */
+  isDirty: boolean;
+  /** Something was delivered since the last commit: an instance that takes over would count the delivery as well. */
+  hasSent: boolean;
+  /** At-most-once, and the connection took no more: what comes meanwhile is dropped, and told as lost. */
+  isDropping: boolean;
+}
+
+/** What was done with ids, before the journal and the store were asked. */
+export interface Taken {
+  /** How many were waited for. */
+  readonly count: number;
+  readonly settledBefore: readonly MessageId[];
+  readonly unknown: readonly MessageId[];
+}
+
+type OnKnown = (entry: Entry, offsets: readonly Offset[]) => void;
+
+const NO_IDS: readonly MessageId[] = [];
+
+export class SessionPositions {
+  /** In the order in which they are brought to their heads: whichever was served goes to the back. */
+  private readonly entries = new Map<TopicName, Entry>();
+  private waitingCount = 0;
+
+  /** Unacknowledged messages over all topics. */
+  get waiting(): number {
+    return this.waitingCount;
+  }
+
+  /** Where the oldest unacknowledged message stands; undefined where there is none. */
+  get oldestWaiting(): Offset | undefined {
+    let oldest: Offset | undefined;
+    for (const { position } of this.entries.values()) {
+      if (unacknowledged(position) === 0) continue;
+      const { offset } = floorOf(position);
+      if (oldest === undefined || offset < oldest) oldest = offset;
+    }
+    return oldest;
+  }
+
+  get(topic: TopicName): Entry | undefined {
+    return this.entries.get(topic);
+  }
+
+  all(): Iterable<Entry> {
+    return this.entries.values();
+  }
+
+  add(entry: Entry): void {
+    this.waitingCount += unacknowledged(entry.position);
+    this.entries.set(entry.topic, entry);
+  }
+
+  remove(entry: Entry): void {
+    this.waitingCount -= unacknowledged(entry.position);
+    this.entries.delete(entry.topic);
+  }
+
+  clear(): void {
+    this.entries.clear();
+    this.waitingCount = 0;
+  }
+
+  /** It was served: the others are next. */
+  toTheBack(entry: Entry): void {
+    this.entries.delete(entry.topic);
+    this.entries.set(entry.topic, entry);
+  }
+
+  /** Moves one position. What the journal must know of is the caller's to say. */
+  place(entry: Entry, position: TopicPosition): void {
+    this.waitingCount += unacknowledged(position) - unacknowledged(entry.position);
+    entry.position = position;
+  }
+
+  /** Moves one position in a way that the journal must know. */
+  move(entry: Entry, position: TopicPosition): void {
+    this.place(entry, position);
+    entry.isDirty = true;
+  }
+
+  /** These are due again, each group at the instant that `dueAfter` says for its number of deliveries. */
+  giveBack(entry: Entry, groups: readonly Delivered[], dueAfter: (attempt: number) => Instant): void {
+    for (const { attempt, offsets } of groups) {
+      this.move(entry, returned(entry.position, offsets, dueAfter(attempt)));
+    }
+  }
+
+  /** Calls `onKnown` with those of the ids that are waited for, topic by topic, and sorts out the others. */
+  eachKnown(ids: readonly MessageId[], onKnown: OnKnown): Taken {
+    let count = 0;
+    let settledBefore = NO_IDS;
+    let unknown = NO_IDS;
+    for (const { topic, offsets, ids: idsOfTopic } of byTopic(ids)) {
+      const entry = this.entries.get(topic);
+      if (entry === undefined) {
+        unknown = [...unknown, ...idsOfTopic];
+        continue;
+      }
+      const found = settlementOf(entry.position, offsets);
+      if (found.known.length > 0) {
+        count += found.known.length;
+        onKnown(entry, found.known);
+      }
+      if (found.settled.length > 0) settledBefore = [...settledBefore, ...among(idsOfTopic, found.settled)];
+      if (found.unknown.length > 0) unknown = [...unknown, ...among(idsOfTopic, found.unknown)];
+    }
+    return { count, settledBefore, unknown };
+  }
+
+  /** Calls `onKnown` with everything in the id's topic that is waited for, up to and including it. */
+  upTo(id: MessageId, onKnown: OnKnown): Taken {
+    const entry = this.entries.get(id.topic);
+    if (entry === undefined || id.offset > entry.position.next.offset) {
+      return { count: 0, settledBefore: NO_IDS, unknown: [id] };
+    }
+    const offsets = unacknowledgedUpTo(entry.position, id.offset);
+    if (offsets.length === 0) return { count: 0, settledBefore: [id], unknown: NO_IDS };
+    onKnown(entry, offsets);
+    return { count: offsets.length, settledBefore: NO_IDS, unknown: NO_IDS };
+  }
+}
+
+const among = (ids: readonly MessageId[], offsets: readonly Offset[]): readonly MessageId[] => {
+  const wanted = new Set(offsets);
+  return ids.filter(({ offset }) => wanted.has(offset));
+};
