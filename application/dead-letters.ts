@@ -32,6 +32,8 @@ export interface DeadLetterPage {
   /** Undefined: messages of this topic that are given up are dropped. */
   readonly deadLetterTopic: TopicName | undefined;
   readonly messages: readonly Recorded<MessagePublished>[];
+  /** Where the next page begins; undefined where this one was the last. */
+  readonly next: Offset | undefined;
 }
 
 export interface Redriven {
@@ -134,7 +136,11 @@ export const makeDeadLetters = (
     return F.pipe(
       TE.fromEither<Forbidden | StoreUnavailable, TopicName>(mayManage(principal, topic)),
       TE.flatMap(() => (deadLetterTopic === undefined ? TE.right([]) : read(deadLetterTopic, after, limit))),
-      TE.map((messages) => ({ deadLetterTopic, messages: messages.filter(isOf(topic)) })),
+      TE.map((messages) => ({
+        deadLetterTopic,
+        messages: messages.filter(isOf(topic)),
+        next: messages.length < limit ? undefined : messages[messages.length - 1]?.offset,
+      })),
     );
   };
 

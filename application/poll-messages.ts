@@ -375,7 +375,7 @@ class Poll {
     taking: Taking,
     share: number,
   ): Promise<StoreUnavailable | undefined> {
-    const { store, deadLetters } = this.dependencies;
+    const { deadLetters } = this.dependencies;
     const until = Math.min(taking.messages.length + share, this.request.messagesMax);
     for (;;) {
       const position = taking.state.positions.get(topic);
@@ -383,7 +383,7 @@ class Poll {
       if (position === undefined || most <= 0 || taking.isLarge) return undefined;
       const head = this.memberships.get(topic)?.head();
       const room = { most, fresh: credit(taking.state) };
-      const reading = await readNext(store, topic, position, head, room, taking.now)();
+      const reading = await readNext(this.dependencies, topic, position, head, room, taking.now)();
       if (E.isLeft(reading)) return reading.left;
       if (reading.right === undefined) return undefined;
       const { attempt } = reading.right;

@@ -47,7 +47,7 @@ import { toBatch, type LiveTopics, type TopicListener } from './live-topics.js';
 import type { Principal } from './ports/authenticator.js';
 import type { ClientConnection, CloseReason, Gap, MessageBatch } from './ports/client-connection.js';
 import type { Clock } from './ports/clock.js';
-import type { EventStore, StoreUnavailable } from './ports/event-store.js';
+import type { EventStore, RetentionSettings, StoreUnavailable } from './ports/event-store.js';
 import type { Logger } from './ports/logger.js';
 import type { Metrics } from './ports/metrics.js';
 import type { SubscribeRefusal } from './refusals.js';
@@ -66,6 +66,7 @@ export interface SessionDependencies {
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly logger: Logger;
+  readonly retention: RetentionSettings;
   /** From 0 up to 1. */
   readonly random: () => number;
 }
@@ -177,7 +178,8 @@ export class Session {
   settle(settling: Settling): TE.TaskEither<StoreUnavailable, Settled> {
     return async () => {
       const taken = await this.take(settling);
-      if (!this.isFull) this.pumpIfBehind();
+      if (settling.type === 'Reject') this.pump();
+      else if (!this.isFull) this.pumpIfBehind();
       if (E.isLeft(taken)) return taken;
       const { count, settledBefore, unknown } = taken.right;
       if (!(await this.commit())) return E.left(NOT_RECORDED);
@@ -530,10 +532,17 @@ export class Session {
   /** Gives the client the next page of one topic. False: caught up, or it cannot go on now. */
   private async step(entry: Entry): Promise<boolean> {
     if (!this.mayGoOn(entry)) return false;
-    const { store, clock, logger } = this.dependencies;
+    const { store, retention, clock, logger } = this.dependencies;
     const head = entry.membership.head();
     const room = { most: Infinity, fresh: this.credit() };
-    const reading = await readNext(store, entry.topic, entry.position, head, room, clock.now())();
+    const reading = await readNext(
+      { store, retention },
+      entry.topic,
+      entry.position,
+      head,
+      room,
+      clock.now(),
+    )();
     // While it was being read, another topic may have filled the connection.
     if (!this.mayGoOn(entry)) return false;
     if (E.isLeft(reading)) {

@@ -13,7 +13,6 @@ import type { PrepareOpening, SubscriptionRequest } from './open-subscription.js
 import type { Principal } from './ports/authenticator.js';
 import type { ClientConnection, CloseReason } from './ports/client-connection.js';
 import type { Cancel } from './ports/clock.js';
-import type { RetentionSettings } from './ports/event-store.js';
 import type { IdSource } from './ports/id-source.js';
 import type { JournalSignals } from './ports/journal-signals.js';
 import type { InFlight } from './ports/metrics.js';
@@ -34,7 +33,6 @@ export interface SessionsDependencies extends SessionDependencies {
   readonly ids: IdSource;
   readonly catalogue: TopicCatalogue;
   readonly signals: JournalSignals;
-  readonly retention: RetentionSettings;
 }
 
 export interface Opened {

@@ -3,6 +3,7 @@
  * decision was made on. Long histories are replaced by a snapshot, so folding one stays cheap.
  */
 import { either as E, function as F, taskEither as TE } from 'fp-ts';
+import { policyOf } from '../domain/delivery/delivery-policy.js';
 import { BEGINNING, type Cursor, type Recorded } from '../domain/message/offset.js';
 import type { Identity } from '../domain/subscription/client-id.js';
 import type { SubscriptionEvent } from '../domain/subscription/subscription-events.js';
@@ -17,6 +18,7 @@ import { replay } from '../domain/decider.js';
 import type { Milliseconds } from '../domain/time.js';
 import {
   subscriptionStream,
+  type Durability,
   type EventStore,
   type RetentionSettings,
   type StoreUnavailable,
@@ -92,6 +94,13 @@ export const fold = (folded: Folded, recorded: readonly Recorded<SubscriptionEve
   };
 };
 
+/**
+ * At-most-once is a promise about what is *not* forgotten: that a message was given to the client has to survive
+ * whatever the store survives.
+ */
+const durabilityOf = ({ guarantee }: Subscription): Durability =>
+  policyOf(guarantee).recordsBeforeSend ? 'fsync_if_logged' : 'stored';
+
 /** The journal ends at `actual`, before what `folded` knows: the next append adds all of that, as a snapshot. */
 export const begunAnew = (folded: Folded, actual: Cursor): Folded => ({
   ...folded,
@@ -128,7 +137,7 @@ export const makeSubscriptionJournal = (store: EventStore): SubscriptionJournal 
     const isLong = folded.eventsSinceSnapshot + events.length > EVENTS_BEFORE_SNAPSHOT;
     const all = isLong ? [...events, toSnapshot(state)] : events;
     return F.pipe(
-      store.append(stream, all, { expected: folded.at }),
+      store.append(stream, all, { expected: folded.at, durability: durabilityOf(folded.state) }),
       TE.map((cursors): Folded => ({
         identity: folded.identity,
         state,

@@ -13,6 +13,7 @@ import type { Cancel, Clock } from './ports/clock.js';
 import type { EventFeed, Following } from './ports/event-feed.js';
 import {
   CATALOGUE,
+  topicIdleMs,
   type EventStore,
   type RetentionSettings,
   type StoreUnavailable,
@@ -27,13 +28,12 @@ const FORGETTING_INTERVAL_MS_MAX: Milliseconds = 10 * 60_000;
  * How often it is worth looking for topics that are gone. A quarter of what a topic lives unused: names that nobody
  * uses any more are then at most half as many again as those that are, if topics come and go at an even pace.
  */
-export const forgettingIntervalMs = ({
-  messagesMs,
-  subscriptionMs,
-}: Pick<RetentionSettings, 'messagesMs' | 'subscriptionMs'>): Milliseconds =>
+export const forgettingIntervalMs = (
+  retention: Pick<RetentionSettings, 'messagesMs' | 'subscriptionMs'>,
+): Milliseconds =>
   Math.min(
     FORGETTING_INTERVAL_MS_MAX,
-    Math.max(FORGETTING_INTERVAL_MS_MIN, Math.ceil((messagesMs + subscriptionMs) / 4)),
+    Math.max(FORGETTING_INTERVAL_MS_MIN, Math.ceil(topicIdleMs(retention) / 4)),
   );
 
 export class TopicCatalogue {

@@ -3,13 +3,19 @@
  * without what has expired and with the gap told where something is missing, and why it is.
  */
 import { function as F, taskEither as TE } from 'fp-ts';
-import { before, type Cursor, type Offset, type Recorded } from '../domain/message/offset.js';
+import { before, instantOf, type Cursor, type Offset, type Recorded } from '../domain/message/offset.js';
 import { dueAt, type Pending, type TopicPosition } from '../domain/subscription/topic-position.js';
 import type { Instant } from '../domain/time.js';
 import type { MessagePublished, MessagesLost, TopicEvent } from '../domain/topic/topic-events.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import type { Gap, GapReason } from './ports/client-connection.js';
-import { topicStream, type EventStore, type StoreUnavailable } from './ports/event-store.js';
+import {
+  topicIdleMs,
+  topicStream,
+  type EventStore,
+  type RetentionSettings,
+  type StoreUnavailable,
+} from './ports/event-store.js';
 
 /** One step of a subscription through a topic. */
 export interface Reading {
@@ -39,12 +45,18 @@ export interface Room {
   readonly fresh: number;
 }
 
+/** Where topics are read from. */
+export interface TopicSource {
+  readonly store: EventStore;
+  readonly retention: RetentionSettings;
+}
+
 /**
  * Reads what comes next, as far as there is room. Undefined where there is nothing to give now: no message is due and
  * `head`, the last message known, is not above the position.
  */
 export const readNext = (
-  store: EventStore,
+  { store, retention }: TopicSource,
   topic: TopicName,
   position: TopicPosition,
   head: Cursor | undefined,
@@ -57,7 +69,16 @@ export const readNext = (
   if (limit <= 0 || head === undefined || head.offset <= position.next.offset) return TE.right(undefined);
   return F.pipe(
     read(store, topic, position.next, limit),
-    TE.flatMap((events) => toReading(store, topic, position.next, events, head, now)),
+    TE.flatMap((events) => {
+      const [first] = events;
+      const isReborn =
+        first !== undefined &&
+        first.n <= position.next.n &&
+        instantOf(position.next.offset) < instantOf(first.offset) - topicIdleMs(retention);
+      // The topic was forgotten since, when nothing of it was left to be read, and has begun anew: nothing is lost.
+      const from = isReborn ? before(first) : position.next;
+      return toReading(store, topic, from, events, head, now);
+    }),
   );
 };
 

@@ -59,8 +59,11 @@ export interface VersionConflict {
   readonly actual: Cursor;
 }
 
-/** What must have happened before an append is answered: written by the store, or written and synced to its disk. */
-export type Durability = 'stored' | 'fsync';
+/**
+ * What must have happened before an append is answered: written by the store; written and synced to its disk; or
+ * synced where the store has a log to sync and else written.
+ */
+export type Durability = 'stored' | 'fsync' | 'fsync_if_logged';
 
 export interface AppendOptions {
   /**
@@ -154,6 +157,12 @@ export interface RetentionSettings {
   /** A subscription that has been silent for this long is forgotten. */
   readonly subscriptionMs: Milliseconds;
 }
+
+/** A topic outlives its last message by as long as any subscription may still ask for what followed it. */
+export const topicIdleMs = ({
+  messagesMs,
+  subscriptionMs,
+}: Pick<RetentionSettings, 'messagesMs' | 'subscriptionMs'>): Milliseconds => messagesMs + subscriptionMs;
 
 /** Can the store be used? Adapters that cannot be unhealthy (memory) always answer yes. */
 export interface HealthProbe {

@@ -87,12 +87,13 @@ const useCases = new ContainerModule(({ bind }) => {
     [TOKENS.EventStore, TOKENS.TopicCatalogue, TOKENS.Clock, TOKENS.Retention, TOKENS.Config],
   );
   bind(TOKENS.DeadLetters).toResolvedValue(
-    (store, clock, metrics, logger, { delivery }) =>
+    (store, clock, metrics, logger, retention, { delivery }) =>
       makeDeadLetters(
         { store, clock, metrics, logger },
-        { template: delivery.deadLetterTopic, rememberedMs: delivery.idempotencyWindowMs },
+        // For as long as a message is kept it may be given up, and asked for again.
+        { template: delivery.deadLetterTopic, rememberedMs: retention.messagesMs },
       ),
-    [TOKENS.EventStore, TOKENS.Clock, TOKENS.Metrics, TOKENS.Logger, TOKENS.Config],
+    [TOKENS.EventStore, TOKENS.Clock, TOKENS.Metrics, TOKENS.Logger, TOKENS.Retention, TOKENS.Config],
   );
   bind(TOKENS.Sessions).toResolvedValue(
     (

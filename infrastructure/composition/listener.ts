@@ -13,7 +13,7 @@ import {
 } from 'node:http';
 import { Server as TcpServer, type AddressInfo, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import type { Milliseconds } from '../../domain/time.js';
 import { endWithProblem } from '../../interfaces/http/problem-response.js';
 
@@ -36,7 +36,7 @@ const HEADERS_MAX = 64;
 /** How often Node looks for requests that are too slow: so much later than allowed they are noticed. */
 const TIMEOUT_CHECK_INTERVAL_MS: Milliseconds = 1_000;
 /** The next request may be on its way already over a connection that looks idle here: it is waited for this long. */
-const IDLE_MS: Milliseconds = 100;
+const IDLE_MS: Milliseconds = 500;
 
 export class Listener {
   private readonly sockets = new Set<Socket>();
@@ -122,7 +122,12 @@ export class Listener {
 
   /** Resolves when every connection is closed, those that take longer than `withinMs` by force. */
   async end(withinMs: Milliseconds): Promise<void> {
-    if (this.sockets.size > 0) await delay(Math.min(IDLE_MS, withinMs));
+    if (this.sockets.size > 0) {
+      await delay(Math.min(IDLE_MS, withinMs / 2));
+      // Timers come first in a turn: what has arrived while this process was busy is to be read before it is looked at.
+      await nextTurn();
+      await nextTurn();
+    }
     const busy = new Set([...this.answering].map(({ req }) => req.socket));
     for (const socket of this.sockets) if (!busy.has(socket)) socket.destroy();
     const force = setTimeout(() => this.server.closeAllConnections(), withinMs);

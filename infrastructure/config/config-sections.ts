@@ -93,7 +93,7 @@ const delivery = section<DeliveryConfig>('delivery', {
   ackTimeoutMs: withDefault('ack_timeout', neverZeroTimeout, '30s'),
   maxInFlight: withDefault('max_in_flight', whole(1, 100_000), 1000),
   maxDeliveries: withDefault('max_deliveries', whole(0, 1_000_000), 0),
-  redeliveryBackoffMs: withDefault('redelivery_backoff', backoff, []),
+  redeliveryBackoffMs: withDefault('redelivery_backoff', backoff, ['0s', '1s', '5s', '30s']),
   deadLetterTopic: withDefault('dead_letter_topic', deadLetterTopic, `dlq.${PLACEHOLDER}`),
   idempotencyWindowMs: withDefault('idempotency_window', duration(1, WINDOW_MS_MAX), '5m'),
 });

@@ -80,7 +80,7 @@ export interface DeliveryConfig {
   readonly maxInFlight: number;
   /** Deliveries after which a message is given up and goes to the dead-letter topic. Default 0: it is never given up. */
   readonly maxDeliveries: number;
-  /** Waits between deliveries, in ms: the first after the first one, and so on; the last repeats. Default none: at once. */
+  /** Waits between deliveries, in ms: the first after the first one, and so on; the last repeats. Default 0, 1, 5, 30 s. */
   readonly redeliveryBackoffMs: readonly Milliseconds[];
   /**
    * Names the topic for messages that are given up; `{topic}` is the topic that they come from. Default `dlq.{topic}`.

@@ -7,6 +7,7 @@ import { either as E, taskEither as TE } from 'fp-ts';
 import type { Cancel, Clock } from '../../application/ports/clock.js';
 import {
   CATALOGUE,
+  topicIdleMs,
   type AppendOptions,
   type Bounds,
   type EventStore,
@@ -231,8 +232,7 @@ export class MemoryEventStore implements EventStore, HealthProbe {
 
   /** A topic outlives its last message by as long as any subscription may still ask for what followed it. */
   private idleMsOf(stream: Stream): number {
-    const { messagesMs, subscriptionMs } = this.retention;
-    return stream.kind === 'topic' ? messagesMs + subscriptionMs : subscriptionMs;
+    return stream.kind === 'topic' ? topicIdleMs(this.retention) : this.retention.subscriptionMs;
   }
 }
 

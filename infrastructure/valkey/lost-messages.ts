@@ -5,7 +5,9 @@
  *   once it has come back: on each connection the markers go out before any append; whoever reads the topic comes by
  *   the marker and so learns of the loss. Many instances may do this at once: the first one does it, the others find
  *   it done.
- * Does not promise: anything for topics that no instance follows or has appended to lately.
+ * Does not promise: anything for topics that no instance follows or has appended to lately; nor, where Valkey is flushed
+ *   while it is being written to, that the newest messages of several instances lie in one marker, or in any where
+ *   nobody follows the topic: each tells what it knows.
  *
  * HOT PATH: `appended` is called once per append and is a look into a map and a write to one.
  */
@@ -13,6 +15,7 @@ import { either as E } from 'fp-ts';
 import type { Redis } from 'iovalkey';
 import {
   CATALOGUE,
+  topicIdleMs,
   topicStream,
   type RetentionSettings,
   type StoreUnavailable,
@@ -128,9 +131,11 @@ end
 
 local function restore(key, offset, n, topic_event)
   local stream = look_at(key)
+  -- Nobody has deleted it: its time was over. It may have begun anew since.
+  if now_ms - math.floor(offset / 1024) >= idle_ms then
+    return { 0, stream and stream.offset or 0, stream and stream.n or 0 }
+  end
   if not stream then
-    -- Nobody has deleted it: its time was over.
-    if now_ms - math.floor(offset / 1024) >= idle_ms then return { 0, 0, 0 } end
     create(topic_event)
     return mark(key, offset, n, 'stream_reset')
   end
@@ -231,9 +236,8 @@ export class LostMessages {
   }
 
   private async send(client: Redis, group: readonly Reached[]): Promise<readonly Cursor[]> {
-    const { messagesMs, subscriptionMs } = this.retention;
     const keys = [this.names.key(CATALOGUE), ...group.map(({ topic }) => this.names.key(topicStream(topic)))];
-    const args = [String(messagesMs + subscriptionMs), this.names.channel(CATALOGUE)];
+    const args = [String(topicIdleMs(this.retention)), this.names.channel(CATALOGUE)];
     for (const { topic, end } of group) {
       args.push(String(end.offset), String(end.n), encodeEvent({ type: 'TopicCreated', topic }).body);
     }

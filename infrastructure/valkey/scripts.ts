@@ -115,6 +115,14 @@ local function store(texts, first, last, last_offset, last_n)
 end
 `;
 
+const APPEND_LUA = `
+local last_offset, last_n = last_of(KEYS[1])
+if ARGV[1] ~= '' and ARGV[1] ~= string.format('%.0f %.0f', last_offset, last_n) then
+  return { 0, last_offset, last_n }
+end
+return { 1, store(ARGV, 9, #ARGV, last_offset, last_n), last_n + 1 }
+`;
+
 /**
  * Appends and tells.
  * KEYS: 1 the stream, 2 the catalogue (topics only).
@@ -122,18 +130,13 @@ end
  *   each event.
  * Answers {1, first offset, first n}, or {0, offset, n} of the actual end where another one was expected.
  */
-export const APPEND = script(
-  '#!lua',
-  STREAM_LUA,
-  STORE_LUA,
-  `
-local last_offset, last_n = last_of(KEYS[1])
-if ARGV[1] ~= '' and ARGV[1] ~= string.format('%.0f %.0f', last_offset, last_n) then
-  return { 0, last_offset, last_n }
-end
-return { 1, store(ARGV, 9, #ARGV, last_offset, last_n), last_n + 1 }
-`,
-);
+export const APPEND = script('#!lua', STREAM_LUA, STORE_LUA, APPEND_LUA);
+
+/**
+ * The same for a subscription, also where the memory is full: whoever could not record what was consumed could not
+ * consume either. What it takes is little, as journals are cut behind their snapshots.
+ */
+export const APPEND_TO_SUBSCRIPTION = script('#!lua flags=allow-oom', STREAM_LUA, STORE_LUA, APPEND_LUA);
 
 /** What became of an item, as APPEND_ONCE answers it. */
 export const ONCE_STORED = 1;
@@ -229,4 +232,4 @@ return { last_offset, last_n, offset_of(first[1]), first_n }
 );
 
 /** What a connection makes known to Valkey, so that it can be called by digest. */
-export const SCRIPTS: readonly Script[] = [APPEND, APPEND_ONCE, BOUNDS];
+export const SCRIPTS: readonly Script[] = [APPEND, APPEND_TO_SUBSCRIPTION, APPEND_ONCE, BOUNDS];

@@ -18,7 +18,7 @@ import type {
   Stream,
   VersionConflict,
 } from '../../application/ports/event-store.js';
-import { CATALOGUE } from '../../application/ports/event-store.js';
+import { CATALOGUE, topicIdleMs } from '../../application/ports/event-store.js';
 import type { Logger } from '../../application/ports/logger.js';
 import {
   BEGINNING,
@@ -32,7 +32,14 @@ import { AppendQueue, type Append, type AppendAnswer, type Replied } from './app
 import type { KeyNames } from './keys.js';
 import type { LostMessages } from './lost-messages.js';
 import { bodyField, decodeEvent, encodeEvent, textsOf } from './recorded-event-codec.js';
-import { APPEND, APPEND_ONCE, BOUNDS, ONCE_DUPLICATE, ONCE_STORED } from './scripts.js';
+import {
+  APPEND,
+  APPEND_ONCE,
+  APPEND_TO_SUBSCRIPTION,
+  BOUNDS,
+  ONCE_DUPLICATE,
+  ONCE_STORED,
+} from './scripts.js';
 import type { ValkeyConnection } from './valkey-connection.js';
 import { fromSentCommand, notSent } from './valkey-errors.js';
 
@@ -153,7 +160,9 @@ export class ValkeyEventStore implements EventStore {
   }
 
   private push(append: Append, durability: Durability = 'stored'): Promise<AppendAnswer> {
-    if (durability === 'stored') return this.queue.push(append);
+    const isUnsynced =
+      durability === 'stored' || (durability === 'fsync_if_logged' && !this.connection.logsToDisk);
+    if (isUnsynced) return this.queue.push(append);
     return this.connection.logsToDisk
       ? this.durableQueue.push(append)
       : Promise.resolve(notSent('not_durable'));
@@ -166,7 +175,8 @@ export class ValkeyEventStore implements EventStore {
       texts.push(body, meta);
     }
     return {
-      script: APPEND,
+      // A new one asks for room as a message does: there may be any number of them.
+      script: stream.kind === 'subscription' && (expected?.n ?? 0) > 0 ? APPEND_TO_SUBSCRIPTION : APPEND,
       keys: this.keysOf(stream),
       args: this.argsOf(stream, expected),
       isShareable: expected === undefined,
@@ -213,8 +223,7 @@ export class ValkeyEventStore implements EventStore {
   private argsOf(stream: Stream, expected: Cursor | undefined): readonly string[] {
     const { messagesMs, subscriptionMs, messagesPerTopicMax } = this.retention;
     const isTopic = stream.kind === 'topic';
-    // A topic outlives its last message by as long as any subscription may still ask for what followed it.
-    const idleMs = isTopic ? messagesMs + subscriptionMs : subscriptionMs;
+    const idleMs = isTopic ? topicIdleMs(this.retention) : subscriptionMs;
     return [
       expected === undefined ? '' : `${expected.offset} ${expected.n}`,
       stream.kind === 'subscription' ? '' : this.names.channel(stream),

@@ -54,14 +54,10 @@ export const addDeadLetterRoutes = (router: Router<Authenticated>, deadLetters: 
   });
 };
 
-/**
- * `next` is there until a page is empty: a short page is not the last one where several topics share a dead-letter
- * topic. Nothing is named where the messages of the topic are dropped instead.
- */
-const pageText = ({ deadLetterTopic, messages }: DeadLetterPage): string => {
+/** Nothing is named where the messages of the topic are dropped instead. */
+const pageText = ({ deadLetterTopic, messages, next: from }: DeadLetterPage): string => {
   if (deadLetterTopic === undefined) return '{"messages":[]}';
   const list = messages.map((message) => `{${messageMembers(deadLetterTopic, message, 0)}}`).join(',');
-  const last = messages[messages.length - 1];
-  const next = last === undefined ? '' : `,"next":"${formatOffset(last.offset)}"`;
+  const next = from === undefined ? '' : `,"next":"${formatOffset(from)}"`;
   return `{"dead_letter_topic":"${deadLetterTopic}","messages":[${list}]${next}}`;
 };

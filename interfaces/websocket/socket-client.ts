@@ -146,8 +146,10 @@ export class SocketClient {
   /** Like the answer to the same request by HTTP: when it is recorded, and not before. */
   private async confirm(id: FrameId, session: Session, settling: Settling): Promise<void> {
     const settled = await session.settle(settling)();
-    if (E.isLeft(settled)) this.refuse(id, NOT_RECORDED);
-    else if (id !== undefined) this.connection.reply(settledFrame(id, settling, settled.right));
+    if (E.isLeft(settled)) {
+      // What was to be published first, and could not be, has had no effect.
+      this.refuse(id, settling.type === 'Terminate' ? toProblem(settled.left) : NOT_RECORDED);
+    } else if (id !== undefined) this.connection.reply(settledFrame(id, settling, settled.right));
     else this.refuseUnknown(settling, settled.right.unknown);
   }
 

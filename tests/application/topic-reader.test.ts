@@ -11,7 +11,7 @@ import { readNext, type Reading, type Room } from '../../application/topic-reade
 import { BEGINNING, before, type Cursor, type Offset, type Recorded } from '../../domain/message/offset.js';
 import { positionAt, type Pending, type TopicPosition } from '../../domain/subscription/topic-position.js';
 import type { MessagesLost, TopicEvent } from '../../domain/topic/topic-events.js';
-import { aMessage, aTopic } from '../support/builders.js';
+import { aMessage, aTopic, someRetention } from '../support/builders.js';
 import { Backend } from '../support/instance.js';
 import { TEST_START } from '../support/manual-clock.js';
 import { left, right } from '../support/task-either.js';
@@ -40,6 +40,8 @@ class HoledStore extends UnreliableStore {
   }
 }
 
+const retention = someRetention();
+
 describe('Reading what comes next in a topic', () => {
   let backend: Backend;
   let store: HoledStore;
@@ -57,7 +59,16 @@ describe('Reading what comes next in a topic', () => {
   });
 
   const read = (position: TopicPosition, room: Partial<Room> = {}, now = TEST_START) =>
-    right(readNext(store, TOPIC, position, cursors[cursors.length - 1], { ...ROOMY, ...room }, now));
+    right(
+      readNext(
+        { store, retention },
+        TOPIC,
+        position,
+        cursors[cursors.length - 1],
+        { ...ROOMY, ...room },
+        now,
+      ),
+    );
 
   const due = (...ns: readonly number[]): TopicPosition => ({
     ...positionAt(cursors[249]!),
@@ -91,7 +102,14 @@ describe('Reading what comes next in a topic', () => {
 
     it('has nothing to answer at the head, or where no head is known', async () => {
       expect(await read(positionAt(cursors[249]!))).to.be.undefined;
-      const reading = readNext(store, TOPIC, positionAt(BEGINNING), undefined, ROOMY, TEST_START);
+      const reading = readNext(
+        { store, retention },
+        TOPIC,
+        positionAt(BEGINNING),
+        undefined,
+        ROOMY,
+        TEST_START,
+      );
       expect(await right(reading)).to.be.undefined;
     });
 
@@ -260,7 +278,7 @@ describe('Reading what comes next in a topic', () => {
         ...positionAt(from),
         due: pending.map((cursor): Pending => ({ cursor, attempt: 2, notBefore: 0 })),
       };
-      return right(readNext(topic, TOPIC, position, head, ROOMY, TEST_START));
+      return right(readNext({ store: topic, retention }, TOPIC, position, head, ROOMY, TEST_START));
     };
 
     const summary = (reading: Reading | undefined): readonly unknown[] => [
@@ -435,7 +453,14 @@ describe('Reading what comes next in a topic', () => {
 
   it('says where the store cannot be read', async () => {
     store.fault = () => 'not_stored';
-    const reading = readNext(store, TOPIC, positionAt(BEGINNING), cursors[9], ROOMY, TEST_START);
+    const reading = readNext(
+      { store, retention },
+      TOPIC,
+      positionAt(BEGINNING),
+      cursors[9],
+      ROOMY,
+      TEST_START,
+    );
     expect(await left(reading)).to.include({ _tag: 'StoreUnavailable' });
     // Nor where it answers, and then does not say why something is missing.
     await trim(cursors[4]!.offset);

@@ -82,7 +82,7 @@ interface Model {
 describe('A position in a topic', () => {
   it('keeps the books that a plain list of waiting messages would', () => {
     fc.assert(
-      fc.property(fc.array(anyStep, { maxLength: 40 }), (steps) => {
+      fc.property(fc.array(anyStep, { maxLength: 40, size: 'max' }), (steps) => {
         let position = positionAt(START);
         let model: Model = { next: START, waiting: new Map() };
         for (const each of steps) {
@@ -181,7 +181,7 @@ describe('A position in a topic', () => {
   it('takes as due exactly what may go out together', () => {
     fc.assert(
       fc.property(
-        fc.array(anyStep, { maxLength: 30 }),
+        fc.array(anyStep, { maxLength: 30, size: 'max' }),
         fc.uniqueArray(fc.nat(99), { maxLength: 4 }),
         time,
         fc.integer({ min: 1, max: 4 }),

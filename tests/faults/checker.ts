@@ -53,9 +53,9 @@ export const check = (history: History): readonly Violation[] => {
     ...history.subscriptions.flatMap((subscription) => [
       ...phantoms(index, subscription),
       ...lost(index, subscription),
-      ...disorder(subscription),
+      ...disorder(index, subscription),
       ...redeliveredAfterAck(index, subscription),
-      ...moreThanOnce(subscription),
+      ...moreThanOnce(index, subscription),
       ...falseGaps(index, subscription),
       ...attempts(index, subscription),
       ...noProgress(index, subscription),
@@ -173,8 +173,12 @@ const lost = ({ history, publishOf }: Index, subscription: SubscriptionHistory):
  * First deliveries of a topic come in the order of their offsets, on each connection and from one connection to those
  * that began later. What an older connection still had on its way when a newer one began may come at any time, and a
  * message that says that it is a further attempt may come for the first time, and late: the one before never arrived.
+ * Excused: the storage may have forgotten how far the subscription was; then it goes on from where it was before.
  */
-const disorder = ({ clientId, events, ...history }: SubscriptionHistory): readonly Violation[] => {
+const disorder = (
+  { history }: Index,
+  { clientId, connections, events }: SubscriptionHistory,
+): readonly Violation[] => {
   const found: Violation[] = [];
   const known = new Set<string>();
   const newest = new Map<string, Delivered>();
@@ -186,13 +190,16 @@ const disorder = ({ clientId, events, ...history }: SubscriptionHistory): readon
     if (attempt > 1) continue;
     for (const place of [`${topic} on ${connection}`, ...(isFirst ? [topic] : [])]) {
       const before = newest.get(place);
-      if (before === undefined || offsetOfId(before.messageId) < offsetOfId(messageId)) {
+      const isInOrder = before === undefined || offsetOfId(before.messageId) < offsetOfId(messageId);
+      const isForgotten =
+        !isInOrder && connection !== before.connection && isIn(history.forgotten, before.atMs);
+      if (isInOrder || isForgotten) {
         newest.set(place, event);
         continue;
       }
       if (connection < before.connection) continue;
       const what = `${messageId} came after ${before.messageId} on connection ${connection}`;
-      const excerpt = [before, event].map((each) => toLine(each, history.connections));
+      const excerpt = [before, event].map((each) => toLine(each, connections));
       found.push({ rule: 'order', clientId, what, excerpt });
       break;
     }
@@ -226,19 +233,20 @@ const redeliveredAfterAck = (
   return found;
 };
 
-/** At-most-once: nothing comes twice, whatever happens. */
-const moreThanOnce = ({
-  clientId,
-  guarantee,
-  connections,
-  events,
-}: SubscriptionHistory): readonly Violation[] => {
+/**
+ * At-most-once: nothing comes twice, whatever happens to proxies and connections.
+ * Excused: the storage may have forgotten that it was given out, which it is told before.
+ */
+const moreThanOnce = (
+  { history }: Index,
+  { clientId, guarantee, connections, events }: SubscriptionHistory,
+): readonly Violation[] => {
   if (guarantee === 'at_least_once') return [];
   const known = new Map<string, Delivered>();
   return deliveries(events).flatMap((event): readonly Violation[] => {
     const before = known.get(event.messageId);
     known.set(event.messageId, before ?? event);
-    if (before === undefined) return [];
+    if (before === undefined || isIn(history.forgotten, before.atMs)) return [];
     const excerpt = [before, event].map((each) => toLine(each, connections));
     return [{ rule: 'more_than_once', clientId, what: `${event.messageId} came twice`, excerpt }];
   });

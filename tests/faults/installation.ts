@@ -16,8 +16,8 @@ import type { StoredMessage } from './history.js';
 export interface InstallationOptions {
   /** How many. Default 2. */
   readonly proxies?: number;
-  /** Laid over the configuration of every proxy. */
-  readonly config?: Exclude<SpawnOptions['config'], string | undefined>;
+  /** The section `delivery` of every proxy's configuration. */
+  readonly delivery?: Readonly<Record<string, unknown>>;
   /** Further arguments of Valkey. Without any it syncs every write: nothing that it answered is lost with it. */
   readonly valkey?: readonly string[];
   readonly seed?: number;
@@ -26,17 +26,22 @@ export interface InstallationOptions {
 /** How long it may take until everything is well again after a fault: what a test waits for at most. */
 const READY_MAX_MS = 20_000;
 const PAGE = 1_000;
+/** What waits to come again comes while somebody still looks. */
+const SOON = { redelivery_backoff: ['100ms', '500ms'] };
 const FAILING_PROXY = fileURLToPath(new URL('./failing-proxy.js', import.meta.url));
 
 /** Where a proxy runs, or is just not running. */
 export class Slot {
   private running: ProxyProcess | undefined;
-  private frozen: ProxyProcess | undefined;
+  private readonly started: ProxyProcess[] = [];
+  /** When a proxy here last thawed. */
+  private frozenMs = -Infinity;
+  private isFrozen = false;
 
   constructor(
     readonly name: string,
     readonly network: ChaosProxy,
-    private readonly config: Exclude<SpawnOptions['config'], string | undefined>,
+    private readonly delivery: Readonly<Record<string, unknown>>,
   ) {}
 
   /** Undefined while nothing runs here. */
@@ -55,10 +60,11 @@ export class Slot {
     const proxy = await spawnProxy({
       driver: 'valkey',
       valkey: { port: this.network.place.port },
-      config: this.config,
+      config: { delivery: { ...SOON, ...this.delivery } },
       ...how,
     });
     this.running = proxy;
+    this.started.push(proxy);
     void proxy.exited.then(() => {
       if (this.running === proxy) this.running = undefined;
     });
@@ -83,16 +89,19 @@ export class Slot {
   }
 
   freeze(): void {
-    this.frozen = this.target;
+    this.isFrozen = true;
     this.target.kill('SIGSTOP');
   }
 
   thaw(): void {
-    this.frozen = undefined;
+    this.isFrozen = false;
+    this.frozenMs = performance.now();
     this.target.kill('SIGCONT');
   }
 
-  readonly isFrozen = (): boolean => this.frozen !== undefined && this.frozen === this.running;
+  wasFrozenSince(ms: number): boolean {
+    return this.isFrozen || this.frozenMs > ms;
+  }
 
   /** Resolves when nothing runs here any more, whatever ended it. */
   async ended(): Promise<void> {
@@ -106,6 +115,14 @@ export class Slot {
       const { status, text } = await request(this.target, 'GET', '/ready');
       if (status !== 200) throw new Error(`${this.name} is not ready: ${status} ${text}`);
     }, timeoutMs);
+  }
+
+  /** What no fault excuses, of every proxy that ever ran here: warnings of Node itself, and failures nobody handled. */
+  complaints(): readonly string[] {
+    return this.started.flatMap(({ stdout, stderr }) => [
+      ...(stderr() === '' ? [] : [`${this.name} wrote to stderr: ${stderr().slice(0, 500)}`]),
+      ...(stdout().includes('"unhandled_rejection"') ? [`${this.name} has an unhandled rejection`] : []),
+    ]);
   }
 
   async close(): Promise<void> {
@@ -125,7 +142,7 @@ export class Installation {
   /** Resolves when every proxy is ready. */
   static async open({
     proxies = 2,
-    config = {},
+    delivery = {},
     valkey: valkeyOptions = ['--appendfsync', 'always'],
     seed = 1,
   }: InstallationOptions = {}): Promise<Installation> {
@@ -133,7 +150,7 @@ export class Installation {
     const slots = await Promise.all(
       Array.from({ length: proxies }, async (_, i) => {
         const network = await ChaosProxy.open(valkey, seed + i);
-        return new Slot(String.fromCharCode(FIRST_NAME + i), network, config);
+        return new Slot(String.fromCharCode(FIRST_NAME + i), network, delivery);
       }),
     );
     const installation = new Installation(valkey, slots);
@@ -158,6 +175,10 @@ export class Installation {
     return this.slots.filter(
       (slot): slot is Slot & { readonly proxy: ProxyProcess } => slot.proxy !== undefined,
     );
+  }
+
+  complaints(): readonly string[] {
+    return this.slots.flatMap((slot) => slot.complaints());
   }
 
   /** The same for every proxy's network. */

@@ -80,7 +80,8 @@ export class Producer {
       const unanswered: Item[] = [];
       left.forEach((item, i) => {
         const outcome = outcomes[i] ?? UNKNOWN;
-        const isFinal = outcome.outcome === 'stored' || item.key === undefined || retries === RETRIES_MAX;
+        const isGivenUp = retries === RETRIES_MAX || this.world.mood === 'over';
+        const isFinal = outcome.outcome === 'stored' || item.key === undefined || isGivenUp;
         if (isFinal) settle(item, outcome);
         else unanswered.push(item);
       });

@@ -6,11 +6,12 @@ import { Installation } from './installation.js';
 
 describe('when a proxy', () => {
   it('dies after it has published a dead letter and before that is recorded, it is there once and comes no more', async () => {
-    const installation = await Installation.open({ config: { delivery: { max_deliveries: 2 } } });
+    const installation = await Installation.open({ delivery: { max_deliveries: 2 } });
     try {
       const [doomed, other] = [installation.slot(0), installation.slot(1)];
       await doomed.stop();
       await doomed.startFailing({ when: 'before', event: 'MessagesDeadLettered', nth: 1 });
+      await doomed.isReady();
       const token = await doomed.target.token('alice');
       const options = { client_id: 'phone', ack_timeout: 0.3 };
       const phone = await WsClient.connect(doomed.target, { token });

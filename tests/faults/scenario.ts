@@ -45,13 +45,15 @@ export const scenario = (
   it(`${what} (seed ${seed})`, async () => {
     const random = new Random(seed);
     const installation = await Installation.open({ seed, ...options });
+    const workload = await Workload.of(installation, random.fork('workload'), load);
     try {
-      const workload = await Workload.start(installation, random.fork('workload'), load);
+      await workload.start();
       await breaks({ installation, workload, random: random.fork('nemesis') });
       await workload.heal();
       await workload.drain();
       judge(workload, seed);
     } finally {
+      workload.abandon();
       await installation.close();
     }
   }).timeout(timeoutMs);
@@ -60,6 +62,7 @@ const judge = ({ history, world }: Workload, seed: number): void => {
   // Where nothing happens nothing is wrong, and nothing is shown either.
   for (const { clientId, deliveredMs } of history.subscriptions)
     if (deliveredMs === -Infinity) world.surprise(`${clientId} never got anything`);
+  for (const what of world.installation.complaints()) world.surprise(what);
   const violations = check(history);
   if (violations.length === 0 && world.surprises.length === 0) return;
   const file = join(mkdtempSync(join(tmpdir(), 'pulsar-faults-')), 'history.json');

@@ -29,8 +29,15 @@ export interface WorkloadOptions {
   readonly padding?: number;
 }
 
-const TOPICS = ['orders.eu', 'orders.us', 'news', 'logs.app.web', 'logs.app.api'];
-const INTERESTS = [['orders.eu'], ['orders.*'], ['>'], ['logs.>', 'news'], ['orders.us', 'logs.app.web']];
+/** All under one name, so that a scenario can publish beside it. */
+const TOPICS = ['load.orders.eu', 'load.orders.us', 'load.news', 'load.logs.app.web', 'load.logs.app.api'];
+const INTERESTS = [
+  ['load.orders.eu'],
+  ['load.orders.*'],
+  ['load.>'],
+  ['load.logs.>', 'load.news'],
+  ['load.orders.us', 'load.logs.app.web'],
+];
 const ACKS: readonly SocketManner['acks'][] = ['each', 'batch', 'up_to'];
 /** Fewer would make a client that leaves some unacknowledged slower than the producers. */
 const MAX_IN_FLIGHT = [1000, 200, 50];
@@ -40,7 +47,10 @@ const PROGRESS_WITHIN_MS = 20_000;
 /** What draining may take at most; what is still missing then is for the checker to say. */
 const DRAIN_MAX_MS = 40_000;
 const OPENED_WITHIN_MS = 20_000;
-/** Longer than any acknowledgement timeout here: when nothing has come for so long, nothing is waiting to come again. */
+/**
+ * Longer than an acknowledgement timeout and the wait after it: when nothing has come for so long, nothing is waiting
+ * to come again.
+ */
 const QUIET_MS = 4_000;
 
 export class Workload {
@@ -60,20 +70,25 @@ export class Workload {
     this.prober = this.aProducer('probe');
   }
 
-  /** Everybody begins; resolves when every subscription is open. */
-  static async start(
+  static async of(
     installation: Installation,
     random: Random,
     options: WorkloadOptions = {},
   ): Promise<Workload> {
     const token = await signToken('faults', { topics: { publish: ['>'], subscribe: ['>'] } });
-    const workload = new Workload(installation, token, random, options);
-    workload.begin();
-    await workload.until(
-      () => workload.history.subscriptions.every(({ isOpened }) => isOpened),
-      OPENED_WITHIN_MS,
-    );
-    return workload;
+    return new Workload(installation, token, random, options);
+  }
+
+  /** Everybody begins; resolves when every subscription is open. */
+  async start(): Promise<void> {
+    this.begin();
+    await this.until(() => this.history.subscriptions.every(({ isOpened }) => isOpened), OPENED_WITHIN_MS);
+  }
+
+  /** Everybody goes, however far things are: a scenario that has failed must not go on under the next one. */
+  abandon(): void {
+    this.world.isPublishing = false;
+    this.world.mood = 'over';
   }
 
   /** Goes on for a while. */

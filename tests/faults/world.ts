@@ -43,7 +43,7 @@ export class World {
 /** A run that goes wrong in one way goes wrong often: a few are enough to see it. */
 const SURPRISES_MAX = 20;
 
-/** What an answer may take longer than anything that is configured; only a frozen proxy may. */
+/** What an answer may take longer than anything that is configured; only a proxy that was frozen may. */
 const PATIENCE_MS = 12_000;
 
 /** Why there was no answer: nobody was there, or the connection ended with the request under way. */
@@ -52,17 +52,19 @@ export type NoAnswer = 'refused' | 'cut';
 /** Asks a proxy, which may die meanwhile. */
 export const ask = async (
   world: World,
-  { proxy, isFrozen, name }: Slot,
+  slot: Slot,
   method: string,
   path: string,
   options: HttpOptions,
 ): Promise<Answer | NoAnswer> => {
+  const { proxy, name } = slot;
   if (proxy === undefined) return 'refused';
+  const startedMs = performance.now();
   try {
     return await request(proxy, method, path, { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
   } catch (error) {
     const { name: kind, cause } = error as Error & { readonly cause?: { readonly code?: string } };
-    if (kind === 'TimeoutError' && !isFrozen())
+    if (kind === 'TimeoutError' && !slot.wasFrozenSince(startedMs))
       world.surprise(`${method} ${path} at ${name} was not answered within ${PATIENCE_MS} ms`);
     return cause?.code === 'ECONNREFUSED' ? 'refused' : 'cut';
   }

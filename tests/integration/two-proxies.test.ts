@@ -193,7 +193,12 @@ describe('two proxies on one Valkey', () => {
       const [again] = await pollUntil([there], token, { ...parameters, ack_timeout: 1 }, 1);
       expect(again).to.include({ message_id: came[2]!.message_id, attempt: 2 });
       const repeated = await ack(here, token, idsOf(came.slice(0, 2)), 'phone');
-      expect(repeated.body).to.deep.equal({ acknowledged: 2, unknown: [] });
+      expect(repeated.body).to.deep.equal({
+        acknowledged: 2,
+        already_acknowledged: idsOf(came.slice(0, 2)),
+        trimmed: [],
+        unknown: [],
+      });
     });
   });
 

@@ -101,7 +101,7 @@ describe('loadConfig', () => {
           ackTimeoutMs: 30_000,
           maxInFlight: 1000,
           maxDeliveries: 0,
-          redeliveryBackoffMs: [],
+          redeliveryBackoffMs: [0, 1_000, 5_000, 30_000],
           deadLetterTopic: 'dlq.{topic}',
           idempotencyWindowMs: 300_000,
         },

@@ -213,6 +213,7 @@ describe('AppendQueue', () => {
     });
 
     it('overloaded to what would make the queue larger than it may be', async () => {
+      await right(opened.store.append(orders, messages(1)));
       server.freeze();
       const message = aMessage({ payload: `"${'x'.repeat(1024 * 1024)}"` });
       const answers = Array.from({ length: 70 }, () => opened.store.append(orders, [message])());

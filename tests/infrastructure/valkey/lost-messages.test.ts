@@ -43,7 +43,14 @@ const consume = async (
   const { last } = await right(store.bounds(orders));
   for (let next = from; ;) {
     const reading = await right(
-      readNext(store, TOPIC, positionAt(next), last, { most: Infinity, fresh: 1_000 }, Date.now()),
+      readNext(
+        { store, retention: someRetention() },
+        TOPIC,
+        positionAt(next),
+        last,
+        { most: Infinity, fresh: 1_000 },
+        Date.now(),
+      ),
     );
     if (reading === undefined) return { payloads, gaps };
     if (reading.gap !== undefined) gaps.push(reading.gap);
@@ -71,6 +78,8 @@ describe('LostMessages', () => {
     other = await openSharedValkey(undefined, { keyPrefix });
     admin = connectAsAdmin(await sharedValkey());
     cursors = await append(opened.store, 10);
+    // Later than the millisecond in which the topic came into being: what begins anew now has higher places.
+    await delay(2);
   });
   afterEach(async () => {
     admin.disconnect();
@@ -368,7 +377,7 @@ describe('LostMessages, where Valkey itself', () => {
     }
   });
 
-  it('is flushed while many append: what follows is told, and the loss in one gap', async () => {
+  it('is flushed while many append: what follows is told, and all that was lost lies in a gap', async () => {
     const told = await Promise.all([follow(one), follow(other)]);
     const before = await append(one.store, 50);
     const traffic = { isOver: false };

@@ -7,7 +7,7 @@ import {
   topicStream,
   type OnceOutcome,
 } from '../../../application/ports/event-store.js';
-import { NO_OFFSET, type Offset } from '../../../domain/message/offset.js';
+import { NO_OFFSET, formatOffset, type Offset } from '../../../domain/message/offset.js';
 import { describeEventStore } from '../../contracts/event-store.contract.js';
 import { aMessage, anIdentity, aTopic, messages, someRetention } from '../../support/builders.js';
 import { eventually } from '../../support/eventually.js';
@@ -67,10 +67,7 @@ describe('ValkeyEventStore', () => {
         ]),
       );
       const entries = await admin.xrange(opened.names.key(notifications), '-', '+');
-      expect(entries[0]).to.deep.equal([
-        `${Math.floor(plain!.offset / 1024)}-0`,
-        ['n', '1', 'payload', payload],
-      ]);
+      expect(entries[0]).to.deep.equal([formatOffset(plain!.offset), ['n', '1', 'payload', payload]]);
       expect(entries[1]![1].slice(0, 5)).to.deep.equal(['n', '2', 'payload', payload, 'meta']);
       expect(JSON.parse(entries[1]![1][5]!)).to.deep.equal({
         expiresAt: 5,
@@ -78,7 +75,7 @@ describe('ValkeyEventStore', () => {
         priority: 0,
         headers: { a: 'b' },
       });
-      expect(entries[1]![0]).to.equal(`${Math.floor(full!.offset / 1024)}-1`);
+      expect(entries[1]![0]).to.equal(formatOffset(full!.offset));
     });
 
     it('the id of an entry is the time of Valkey at which it was stored', async () => {

@@ -14,7 +14,7 @@ describe('GET /api/v1/poll', () => {
 
   before(async () => {
     clock = new ManualClock();
-    proxy = await startProxy({ clock });
+    proxy = await startProxy({ clock, config: { delivery: { redelivery_backoff: [] } } });
   });
   after(() => proxy.stop());
   // Everybody is somebody new, so that no test meets the subscription of another.
