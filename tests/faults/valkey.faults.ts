@@ -131,8 +131,10 @@ describe('when Valkey', () => {
     const { installation, workload } = scene;
     await workload.runFor(3_000);
     await installation.valkey.kill();
-    // Each command of the log takes this many microseconds, as those of a log that is a thousand times as long.
-    const restarting = installation.valkey.restart(['--key-load-delay', '2000']);
+    // Each command takes so long that all of them take seconds, as those of a log that is a thousand times as long.
+    const commands = installation.valkey.writtenBytes() / COMMAND_BYTES;
+    const delayUs = Math.ceil((LOADING_SECONDS * 1e6) / commands);
+    const restarting = installation.valkey.restart(['--key-load-delay', String(delayUs)]);
     await eventually(
       async () => expect(await firstWords(installation.valkey)).to.match(/^-LOADING/),
       SECONDS,
@@ -250,6 +252,10 @@ const firstWords = async ({ host, port }: Place): Promise<string> => {
     socket.destroy();
   }
 };
+
+const LOADING_SECONDS = 3;
+/** About what a command takes in the log. */
+const COMMAND_BYTES = 120;
 
 /** What was answered before a kill has reached everybody after this. */
 const ON_ITS_WAY_MS = 1_000;
