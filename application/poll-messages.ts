@@ -70,6 +70,8 @@ export interface PolledMessage {
 export interface PollAnswer {
   readonly messages: readonly PolledMessage[];
   readonly gaps: readonly Gap[];
+  /** This poll has opened the subscription: it did not exist before, or not any more. */
+  readonly isNewSubscription: boolean;
 }
 
 export interface PollMessages {
@@ -105,7 +107,9 @@ const ROOM_CHECK_MS: Milliseconds = 1_000;
 /** How long a message that should go to the dead-letter topic waits where that could not be written. */
 const BURY_AGAIN_MS: Milliseconds = 1_000;
 
-const NOTHING: PollAnswer = { messages: [], gaps: [] };
+type Taken = Pick<PollAnswer, 'messages' | 'gaps'>;
+
+const NOTHING: Taken = { messages: [], gaps: [] };
 
 export const makePollMessages = (dependencies: PollDependencies): PollMessages => {
   const { clock, catalogue, metrics, signals } = dependencies;
@@ -157,6 +161,7 @@ class Poll {
   private folded: Folded;
   /** False before the subscription is opened, and after a race was lost: `folded` is not what the journal says. */
   private isOpened = false;
+  private isNewSubscription = false;
 
   constructor(
     private readonly dependencies: PollDependencies,
@@ -176,7 +181,9 @@ class Poll {
       if (E.isRight(answer)) {
         racesLost = 0;
         const { messages, gaps } = answer.right;
-        if (messages.length > 0 || gaps.length > 0 || this.isOver(until)) return answer;
+        if (messages.length > 0 || gaps.length > 0 || this.isOver(until)) {
+          return E.right({ ...answer.right, isNewSubscription: this.isNewSubscription });
+        }
         await this.sleep(until);
       } else if (answer.left._tag !== 'VersionConflict' || ++racesLost === RACES_LOST_MAX) return answer;
       else this.isOpened = false;
@@ -228,7 +235,7 @@ class Poll {
   }
 
   /** Joins first and looks second: what is published meanwhile wakes the poll up. */
-  private async attempt(): Promise<E.Either<SubscribeRefusal, PollAnswer>> {
+  private async attempt(): Promise<E.Either<SubscribeRefusal, Taken>> {
     const opened = this.isOpened ? await this.refreshed() : await this.open();
     if (E.isLeft(opened)) return opened;
     this.folded = opened.right;
@@ -258,6 +265,7 @@ class Poll {
     const renewed: readonly SubscriptionEvent[] =
       events.right.length === 0 && isSilent ? [{ type: 'SessionStarted', session: POLLS }] : events.right;
     const appended = await journal.append(loaded.right, renewed)();
+    if (E.isRight(appended) && !isOpen) this.isNewSubscription = true;
     // Whoever held it on a connection, on whichever instance, is to know.
     if (E.isRight(appended) && isOpen && session !== POLLS) signals.send(identity, POLLS);
     return appended;
@@ -324,7 +332,7 @@ class Poll {
   }
 
   /** Takes what there is and records that it was given, in this order of safety: nothing is answered unrecorded. */
-  private async take(): Promise<E.Either<StoreUnavailable | VersionConflict, PollAnswer>> {
+  private async take(): Promise<E.Either<StoreUnavailable | VersionConflict, Taken>> {
     const { clock, journal, metrics, random } = this.dependencies;
     const taking = new Taking(this.folded.state, clock.now());
     const starts = this.created.map((topic) => ({ topic, at: BEGINNING }));
@@ -408,7 +416,7 @@ class Poll {
   }
 
   /** Nobody is there to receive what was taken: due again at once. At-most-once has lost it, as it says. */
-  private async giveBack({ messages, now }: Taking): Promise<E.Either<never, PollAnswer>> {
+  private async giveBack({ messages, now }: Taking): Promise<E.Either<never, Taken>> {
     const { journal, metrics } = this.dependencies;
     if (policyOf(this.folded.state.guarantee).recordsBeforeSend) {
       metrics.messagesDropped('connection_lost', messages.length);

@@ -55,11 +55,10 @@ export const addPollRoutes = (
   });
 };
 
-const answerText = ({ messages, gaps }: PollAnswer): string => {
+const answerText = ({ messages, gaps, isNewSubscription }: PollAnswer): string => {
   const list = messages
     .map(({ topic, message, attempt }) => `{${messageMembers(topic, message, attempt)}}`)
     .join(',');
-  return gaps.length === 0
-    ? `{"messages":[${list}]}`
-    : `{"messages":[${list}],"gaps":[${gaps.map((gap) => `{${gapMembers(gap)}}`).join(',')}]}`;
+  const told = gaps.length === 0 ? '' : `,"gaps":[${gaps.map((gap) => `{${gapMembers(gap)}}`).join(',')}]`;
+  return `{"messages":[${list}]${told}${isNewSubscription ? ',"new_subscription":true' : ''}}`;
 };

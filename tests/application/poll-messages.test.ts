@@ -203,7 +203,7 @@ describe('A poll', () => {
       await backend.pass(1_900);
       expect(waiting.isOver).to.be.false;
       await backend.pass(100);
-      expect(await waiting.promise).to.deep.equal({ messages: [], gaps: [] });
+      expect(await waiting.promise).to.deep.include({ messages: [], gaps: [] });
       await backend.pass(31_000);
       expect(instance.feed.followed).to.equal(0);
       expect(backend.clock.waiting).to.equal(timers);
@@ -380,7 +380,7 @@ describe('A poll', () => {
       );
       const got = answers.flatMap(payloadsOf);
       expect(got).to.have.members(numbers(1, 12));
-      expect(await instance.poll()).to.deep.equal({ messages: [], gaps: [] });
+      expect(await instance.poll()).to.deep.include({ messages: [], gaps: [] });
     });
 
     it('gets a message exactly once among all that wait for it', async () => {

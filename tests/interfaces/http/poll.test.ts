@@ -46,7 +46,7 @@ describe('GET /api/v1/poll', () => {
   describe('when it answers', () => {
     it('answers with an empty list at once where the timeout is 0', async () => {
       const answer = await poll(proxy, token, { topics: topic, timeout: 0 });
-      expect(answer.body).to.deep.equal({ messages: [] });
+      expect(answer.body).to.deep.equal({ messages: [], new_subscription: true });
       expect(answer.headers.get('cache-control')).to.equal('no-store');
       expect(answer.headers.get('content-type')).to.match(/^application\/json/);
     });
@@ -90,8 +90,14 @@ describe('GET /api/v1/poll', () => {
       await pollsWaiting(1);
       expect(answered).to.equal(false);
       clock.advance(1);
-      expect((await waiting).body).to.deep.equal({ messages: [] });
+      expect((await waiting).body).to.deep.equal({ messages: [], new_subscription: true });
       await pollsWaiting(0);
+    });
+
+    it('says that the subscription is new, to the first poll only', async () => {
+      const parameters = { topics: topic, timeout: 0 };
+      expect((await poll(proxy, token, parameters)).text).to.include('"new_subscription":true');
+      expect((await poll(proxy, token, parameters)).text).to.equal('{"messages":[]}');
     });
 
     it('waits for half a minute where no timeout is asked for', async () => {
