@@ -91,17 +91,26 @@ const HEADER = 'dead-letter-';
 /** Dead letters sent back in one go; more would hold up the answer. */
 const REDRIVE_PAGE = 100;
 
+/** A part of a dead-letter topic; `next` is where it goes on, undefined at its end. */
+interface Page {
+  readonly letters: readonly Recorded<MessagePublished>[];
+  readonly next: Offset | undefined;
+}
+
+const EMPTY: Page = { letters: [], next: undefined };
+
 export const makeDeadLetters = (
   { store, clock, metrics, logger }: DeadLetterDependencies,
   { template, rememberedMs }: DeadLetterSettings,
 ): DeadLetters => {
   const bury: DeadLetters['bury'] = (subscription, topic, letters, reason) => {
     const deadLetterTopic = deadLetterTopicOf(template, topic);
-    const count = (): void => {
-      metrics.messagesDeadLettered(reason, letters.length);
-      logger.info('dead_lettered', { topic, deadLetterTopic, reason, messages: letters.length });
+    const count = (messages: number): void => {
+      if (messages === 0) return;
+      metrics.messagesDeadLettered(reason, messages);
+      logger.info('dead_lettered', { topic, deadLetterTopic, reason, messages });
     };
-    if (deadLetterTopic === undefined || letters.length === 0) return TE.fromIO(count);
+    if (deadLetterTopic === undefined || letters.length === 0) return TE.fromIO(() => count(letters.length));
     const buriedAt = clock.now();
     const items = letters.map((letter): OnceItem<MessagePublished> => ({
       event: toDeadLetter(subscription, topic, letter, reason, buriedAt),
@@ -113,8 +122,7 @@ export const makeDeadLetters = (
     }));
     return F.pipe(
       store.appendOnce(topicStream(deadLetterTopic), items),
-      TE.map(() => undefined),
-      TE.tapIO(() => count),
+      TE.map((outcomes) => count(outcomes.filter(({ _tag }) => _tag === 'Stored').length)),
     );
   };
 
@@ -122,8 +130,14 @@ export const makeDeadLetters = (
     deadLetterTopic: TopicName,
     after: Offset,
     limit: number,
-  ): TE.TaskEither<StoreUnavailable, readonly Recorded<MessagePublished>[]> =>
-    F.pipe(store.read(topicStream(deadLetterTopic), after, limit), TE.map(onlyMessages));
+  ): TE.TaskEither<StoreUnavailable, Page> =>
+    F.pipe(
+      store.read(topicStream(deadLetterTopic), after, limit),
+      TE.map((events) => ({
+        letters: onlyMessages(events),
+        next: events.length < limit ? undefined : events[events.length - 1]?.offset,
+      })),
+    );
 
   /** Topics with names too long for one of their own share a dead-letter topic. */
   const isOf =
@@ -135,12 +149,10 @@ export const makeDeadLetters = (
     const deadLetterTopic = deadLetterTopicOf(template, topic);
     return F.pipe(
       TE.fromEither<Forbidden | StoreUnavailable, TopicName>(mayManage(principal, topic)),
-      TE.flatMap(() => (deadLetterTopic === undefined ? TE.right([]) : read(deadLetterTopic, after, limit))),
-      TE.map((messages) => ({
-        deadLetterTopic,
-        messages: messages.filter(isOf(topic)),
-        next: messages.length < limit ? undefined : messages[messages.length - 1]?.offset,
-      })),
+      TE.flatMap(() =>
+        deadLetterTopic === undefined ? TE.right(EMPTY) : read(deadLetterTopic, after, limit),
+      ),
+      TE.map(({ letters, next }) => ({ deadLetterTopic, messages: letters.filter(isOf(topic)), next })),
     );
   };
 
@@ -171,7 +183,6 @@ export const makeDeadLetters = (
           ours.map(({ offset }) => offset),
         ),
       ),
-      TE.map(() => ours.length),
     );
   };
 
@@ -179,15 +190,15 @@ export const makeDeadLetters = (
     (deadLetterTopic: TopicName, topic: TopicName, most: number): TE.TaskEither<StoreUnavailable, number> =>
     async () => {
       let count = 0;
-      for (let after = NO_OFFSET; count < most;) {
-        const letters = await read(deadLetterTopic, after, Math.min(REDRIVE_PAGE, most - count))();
-        if (E.isLeft(letters)) return letters;
-        const last = letters.right[letters.right.length - 1];
-        if (last === undefined) break;
-        const sent = await sendBack(deadLetterTopic, topic, letters.right)();
+      let after: Offset | undefined = NO_OFFSET;
+      while (after !== undefined && count < most) {
+        const page: E.Either<StoreUnavailable, Page> = await read(deadLetterTopic, after, REDRIVE_PAGE)();
+        if (E.isLeft(page)) return page;
+        const letters = page.right.letters.filter(isOf(topic)).slice(0, most - count);
+        const sent = await sendBack(deadLetterTopic, topic, letters)();
         if (E.isLeft(sent)) return sent;
         count += sent.right;
-        after = last.offset;
+        after = page.right.next;
       }
       return E.right(count);
     };

@@ -43,6 +43,7 @@ import type { SubscribeRefusal } from './refusals.js';
 import type { Sessions } from './sessions.js';
 import {
   fold,
+  hasLostItsEnd,
   RACES_LOST_MAX,
   silentMsMax,
   unopened,
@@ -272,11 +273,12 @@ class Poll {
   }
 
   /** Acknowledgements wake nobody up: without room for more, the journal is asked for them. */
-  private async refreshed(): Promise<E.Either<StoreUnavailable, Folded>> {
+  private async refreshed(): Promise<E.Either<SubscribeRefusal, Folded>> {
     if (credit(this.folded.state) > 0 && !this.isStale) return E.right(this.folded);
     this.isStale = false;
     const since = await this.dependencies.journal.since(this.folded)();
-    return E.isLeft(since) ? since : E.right(fold(this.folded, since.right));
+    if (E.isLeft(since)) return since;
+    return hasLostItsEnd(this.folded, since.right) ? this.open() : E.right(fold(this.folded, since.right));
   }
 
   /** Until something happens, an acknowledgement is overdue, or the time is up. */
@@ -390,7 +392,8 @@ class Poll {
       const most = until - taking.messages.length;
       if (position === undefined || most <= 0 || taking.isLarge) return undefined;
       const head = this.memberships.get(topic)?.head();
-      const room = { most, fresh: credit(taking.state) };
+      const lossesToldTo = taking.gaps.findLast((gap) => gap.topic === topic)?.to.offset;
+      const room = { most, fresh: credit(taking.state), lossesToldTo };
       const reading = await readNext(this.dependencies, topic, position, head, room, taking.now)();
       if (E.isLeft(reading)) return reading.left;
       if (reading.right === undefined) return undefined;

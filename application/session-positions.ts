@@ -1,6 +1,6 @@
 /**
  * Where a session stands in each of its topics, and how many messages wait for an acknowledgement over all of them.
- * HOT PATH: an acknowledgement of one message costs a look-up and a new position; no copy of anything longer.
+ * HOT PATH: an acknowledgement of one message costs a look-up and a new position (domain/subscription/topic-position.ts).
  */
 import type { MessageId } from '../domain/message/message-id.js';
 import type { Offset } from '../domain/message/offset.js';
@@ -34,6 +34,10 @@ export interface Entry {
   hasSent: boolean;
   /** At-most-once, and the connection took no more: what comes meanwhile is dropped, and told as lost. */
   isDropping: boolean;
+  /** What the storage has lost up to here was told to the client. */
+  lossesToldTo: Offset | undefined;
+  /** Not delivered any more, and only here until what was acknowledged of it is recorded. */
+  hasLeft: boolean;
 }
 
 /** What was done with ids, before the journal and the store were asked. */

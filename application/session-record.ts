@@ -10,7 +10,13 @@ import type { SubscriptionEvent } from '../domain/subscription/subscription-even
 import { subscription, type Subscription } from '../domain/subscription/subscription.js';
 import type { Instant } from '../domain/time.js';
 import type { StoreUnavailable, VersionConflict } from './ports/event-store.js';
-import { begunAnew, fold, type Folded, type SubscriptionJournal } from './subscription-journal.js';
+import {
+  begunAnew,
+  fold,
+  hasLostItsEnd,
+  type Folded,
+  type SubscriptionJournal,
+} from './subscription-journal.js';
 
 /** What others have done to the journal. */
 export type CaughtUp =
@@ -79,8 +85,9 @@ export class SessionRecord {
     const events = since.right.map(({ event }) => event);
     if (events.some((event) => this.isTakeover(event))) return E.right({ _tag: 'Superseded' });
     // Counted on from a shorter journal: it has lost its end, and with it what was recorded last.
-    const isRestated = first.n <= at.n;
+    const isRestated = hasLostItsEnd(this.current, since.right);
     this.current = fold(this.current, since.right);
+    if (isRestated) this.current = begunAnew(this.current, this.current.at);
     return owned(events, isRestated);
   }
 

@@ -144,7 +144,7 @@ export class Session {
     this.isDelivering = true;
     for (const topic of [...this.record.state.positions.keys(), ...this.created]) this.enter(topic);
     this.created = [];
-    for (const entry of this.positions.all()) if (!this.isWanted(entry.topic)) this.leave(entry);
+    for (const entry of [...this.positions.all()]) if (!this.isWanted(entry.topic)) this.leave(entry);
     this.pump();
   }
 
@@ -182,7 +182,8 @@ export class Session {
       else if (!this.isFull) this.pumpIfBehind();
       if (E.isLeft(taken)) return taken;
       const { count, settledBefore, unknown } = taken.right;
-      if (!(await this.commit())) return E.left(NOT_RECORDED);
+      // What ended meanwhile has forgotten what it could not record.
+      if (!(await this.commit()) || this.hasEnded) return E.left(NOT_RECORDED);
       if (settledBefore.length === 0) return E.right({ ...NOTHING_SETTLED, count, unknown });
       const became = await whatBecameOf(this.dependencies.store, settledBefore)();
       return E.right({ ...became, count, unknown: [...unknown, ...became.unknown] });
@@ -271,9 +272,14 @@ export class Session {
     const head = entry.membership.head();
     const { next } = entry.position;
     if (head === undefined || head.offset <= next.offset) return;
-    this.dependencies.metrics.messagesDropped('slow_consumer', Math.max(0, head.n - next.n));
+    this.countDropped(entry);
     entry.position = advanced(entry.position, head);
     this.tell({ topic: entry.topic, from: next, to: head, reason: 'slow_consumer' });
+  }
+
+  private countDropped({ membership, position }: Entry): void {
+    const dropped = (membership.head()?.n ?? 0) - position.next.n;
+    if (dropped > 0) this.dependencies.metrics.messagesDropped('slow_consumer', dropped);
   }
 
   private tell(gap: Gap): void {
@@ -295,33 +301,23 @@ export class Session {
   /** Once in a while: what was not acknowledged in time is sent again, and so is what a failure has left behind. */
   onTick(now: Instant): void {
     let isPumpDue = false;
-    let isOverdue = false;
     for (const entry of this.positions.all()) {
+      if (entry.hasLeft) continue;
       if (entry.isCutOff) this.join(entry);
-      if (hasExpired(entry.position, now)) {
-        entry.isDirty = true;
-        isOverdue = true;
-      }
+      if (hasExpired(entry.position, now)) this.expire(entry, now);
       if (!entry.isLive || dueAt(entry.position, now, 1).length > 0) isPumpDue = true;
     }
-    if (isOverdue) void this.redeliver(now);
     if (isPumpDue) this.pump();
   }
 
-  /**
-   * Records first: what another instance was asked to acknowledge is found out by that, and does not come again. While
-   * nothing can be recorded nothing is sent again; the next tick tries anew.
-   */
-  private async redeliver(now: Instant): Promise<void> {
-    if (!(await this.commit())) return;
+  private expire(entry: Entry, now: Instant): void {
     const { clock, random } = this.dependencies;
     const { backoffMs } = this.record.state.settings;
-    const dueAfter = (attempt: number): Instant =>
-      clock.now() + redeliveryDelayMs(backoffMs, attempt, random());
-    for (const entry of this.positions.all()) {
-      this.positions.giveBack(entry, expiredAt(entry.position, now), dueAfter);
-    }
-    this.pump();
+    this.positions.giveBack(
+      entry,
+      expiredAt(entry.position, now),
+      (attempt) => clock.now() + redeliveryDelayMs(backoffMs, attempt, random()),
+    );
   }
 
   /** Topics that do not exist any more. Their positions go, unless the client has named them. */
@@ -354,7 +350,7 @@ export class Session {
   /** Somebody else has written to the journal. */
   async refresh(): Promise<void> {
     await this.record.exclusively(() => this.reconcile());
-    this.pumpIfBehind();
+    this.pump();
   }
 
   get needsCommit(): boolean {
@@ -393,6 +389,7 @@ export class Session {
       entry.isLive = false;
       entry.membership.leave();
       if (unacknowledged(entry.position) > 0) entry.isDirty = true;
+      if (entry.isDropping) this.countDropped(entry);
     }
     this.ended = this.record.exclusively(() => this.commitNow()).then(() => this.positions.clear());
     if (reason !== undefined) this.connection.close(reason);
@@ -405,7 +402,12 @@ export class Session {
 
   /** Goes on where the journal says; a topic that it does not know was created a moment ago. */
   private enter(topic: TopicName): void {
-    if (this.positions.get(topic) !== undefined || !this.isWanted(topic)) return;
+    if (!this.isWanted(topic)) return;
+    const known = this.positions.get(topic);
+    if (known !== undefined) {
+      if (known.hasLeft) this.join(known);
+      return;
+    }
     const position = this.record.state.positions.get(topic) ?? positionAt(BEGINNING);
     const listener: TopicListener = {
       onBatch: (batch) => this.onBatch(entry, batch),
@@ -426,6 +428,8 @@ export class Session {
       isDirty: false,
       hasSent: false,
       isDropping: false,
+      lossesToldTo: undefined,
+      hasLeft: false,
     };
     this.positions.add(entry);
     void this.awaitJoined(entry);
@@ -433,6 +437,7 @@ export class Session {
 
   private join(entry: Entry): void {
     entry.isCutOff = false;
+    entry.hasLeft = false;
     entry.membership = this.dependencies.liveTopics.join(entry.topic, entry.listener);
     void this.awaitJoined(entry);
   }
@@ -447,10 +452,14 @@ export class Session {
     this.dependencies.logger.debug('follow_failed', { topic: entry.topic, reason: joined.left.reason });
   }
 
+  /** Nothing of the topic is delivered any more. What was acknowledged of it is recorded before it is forgotten. */
   private leave(entry: Entry): void {
     entry.membership.leave();
     entry.isLive = false;
-    this.positions.remove(entry);
+    entry.hasLeft = true;
+    if (entry.hasSent) entry.isDirty = true;
+    const isToBeRecorded = entry.isDirty && this.isDurable && selects(this.topics, entry.topic);
+    if (!isToBeRecorded) this.positions.remove(entry);
   }
 
   /** HOT PATH: called once per session for every batch of a topic. */
@@ -516,17 +525,20 @@ export class Session {
   }
 
   private async pumpAll(): Promise<void> {
-    while (this.isPumpWanted && !this.hasEnded) {
-      this.isPumpWanted = false;
-      // A step at a time of each topic, so that a long backlog of one does not keep the others waiting.
-      let behind = [...this.positions.all()];
-      while (behind.length > 0) {
-        const further: Entry[] = [];
-        for (const entry of behind) if (await this.step(entry)) further.push(entry);
-        behind = further;
+    try {
+      while (this.isPumpWanted && !this.hasEnded) {
+        this.isPumpWanted = false;
+        // A step at a time of each topic, so that a long backlog of one does not keep the others waiting.
+        let behind = [...this.positions.all()];
+        while (behind.length > 0) {
+          const further: Entry[] = [];
+          for (const entry of behind) if (await this.step(entry)) further.push(entry);
+          behind = further;
+        }
       }
+    } finally {
+      this.isPumping = false;
     }
-    this.isPumping = false;
   }
 
   /** Gives the client the next page of one topic. False: caught up, or it cannot go on now. */
@@ -534,7 +546,7 @@ export class Session {
     if (!this.mayGoOn(entry)) return false;
     const { store, retention, clock, logger } = this.dependencies;
     const head = entry.membership.head();
-    const room = { most: Infinity, fresh: this.credit() };
+    const room = { most: Infinity, fresh: this.credit(), lossesToldTo: entry.lossesToldTo };
     const reading = await readNext(
       { store, retention },
       entry.topic,
@@ -559,6 +571,7 @@ export class Session {
 
   private async give(entry: Entry, reading: Reading): Promise<boolean> {
     const { attempt, next, dropped, gap, expired } = reading;
+    if (attempt > 1 && !(await this.isUpToDate(entry))) return false;
     const messages = attempt === 1 ? reading.messages : stillDue(entry.position, reading.messages);
     // Another topic may have used up the credit as well: then less of this one is to be read.
     if (attempt === 1 && messages.length > this.credit()) return true;
@@ -566,7 +579,10 @@ export class Session {
       if (!(await this.isRecorded(entry, next, messages.length))) return false;
     }
     const { clock, deadLetters, liveTopics, metrics } = this.dependencies;
-    if (gap !== undefined) this.tell(gap);
+    if (gap !== undefined) {
+      this.tell(gap);
+      entry.lossesToldTo = gap.to.offset;
+    }
     if (expired > 0) metrics.messagesExpired(expired);
     if (dropped.length > 0) this.positions.move(entry, settled(entry.position, dropped));
     if (messages.length === 0) {
@@ -589,6 +605,16 @@ export class Session {
     return true;
   }
 
+  /**
+   * Records where the session stands, and so finds out what another instance was asked to settle: that does not come
+   * again. While nothing can be recorded nothing is sent again; the next tick tries anew.
+   */
+  private async isUpToDate(entry: Entry): Promise<boolean> {
+    if (!this.isDurable) return true;
+    entry.isDirty = true;
+    return (await this.commit()) && this.mayGoOn(entry);
+  }
+
   /** Delivered as often as it may be. Where it cannot be published now, it waits, and what is behind it does not. */
   private async giveUp(entry: Entry, messages: MessageBatch['messages'], attempts: number): Promise<boolean> {
     const offsets = messages.map(({ offset }) => offset);
@@ -605,16 +631,20 @@ export class Session {
   private async isRecorded(entry: Entry, next: Cursor, count: number): Promise<boolean> {
     const before = entry.position;
     this.positions.move(entry, advanced(before, next));
-    const isRecorded = await this.record.exclusively(() => this.commitNow());
+    const isRecorded = await this.record.exclusively(async () => {
+      const isRecorded = await this.commitNow();
+      // Nothing is sent, so it may be tried again, even where the journal has it already.
+      if (!isRecorded) {
+        entry.position = before;
+        entry.isDirty = false;
+      }
+      return isRecorded;
+    });
     if (this.isOver(entry)) {
       if (isRecorded && count > 0) this.dependencies.metrics.messagesDropped('connection_lost', count);
       return false;
     }
-    if (isRecorded) return true;
-    // Nothing was sent, so it may be tried again, even where the journal has it already.
-    entry.position = before;
-    entry.isDirty = false;
-    return false;
+    return isRecorded;
   }
 
   private mayGoOn(entry: Entry): boolean {
@@ -622,7 +652,7 @@ export class Session {
   }
 
   private isOver(entry: Entry): boolean {
-    return this.hasEnded || this.positions.get(entry.topic) !== entry;
+    return this.hasEnded || entry.hasLeft || this.positions.get(entry.topic) !== entry;
   }
 
   private isAtHead(entry: Entry): boolean {
@@ -646,7 +676,10 @@ export class Session {
       this.unrecorded = [];
       const events = [...unrecorded, ...dirty.flatMap((entry) => this.toEvents(entry))];
       const appended = await this.record.append(events);
-      if (E.isRight(appended)) return true;
+      if (E.isRight(appended)) {
+        for (const entry of dirty) if (entry.hasLeft && !entry.isDirty) this.positions.remove(entry);
+        return true;
+      }
       for (const entry of dirty) entry.isDirty = true;
       this.unrecorded = [...unrecorded, ...this.unrecorded];
       if (appended.left._tag === 'StoreUnavailable') {
@@ -687,10 +720,9 @@ export class Session {
     if (isRestated) {
       this.dependencies.logger.warn('journal_lost', { clientId: this.record.folded.identity.clientId });
       for (const entry of this.positions.all()) entry.isDirty = true;
-    } else if (events.length > 0) {
-      for (const event of events) this.takeOver(event);
-      for (const entry of this.positions.all()) this.takeOverSettled(entry);
     }
+    for (const event of events) this.takeOver(event);
+    if (events.length > 0) for (const entry of this.positions.all()) this.takeOverSettled(entry);
     return E.right(true);
   }
 

@@ -26,7 +26,9 @@ const COMMIT_INTERVAL_MS: Milliseconds = 100;
 /** How late a redelivery may be. */
 const TICK_MS: Milliseconds = 250;
 /** How long a delivery may be known to its session only. */
-const RECORD_SENT_INTERVAL_MS: Milliseconds = 1_000;
+const RECORD_SENT_INTERVAL_MS: Milliseconds = 250;
+/** Journals read at the same time where any of them may have been written to; more would delay other reads. */
+const REFRESHED_AT_ONCE = 50;
 
 export interface SessionsDependencies extends SessionDependencies {
   readonly prepareOpening: PrepareOpening;
@@ -41,11 +43,20 @@ export interface Opened {
   readonly recovered: readonly TopicPattern[];
 }
 
+/** A subscription that is being opened and that nobody holds here yet. */
+interface Opening {
+  readonly key: string;
+  readonly by: string;
+  /** A signal has come for it: somebody has written to the journal that was read. */
+  isMissed: boolean;
+}
+
 export class Sessions {
   private readonly all = new Set<Session>();
   private readonly durable = new Map<string, Session>();
   /** For each subscription that is being opened, the topics that came into being meanwhile. */
   private readonly openings = new Set<TopicName[]>();
+  private readonly unheld = new Set<Opening>();
   private cancels: readonly Cancel[] = [];
 
   constructor(private readonly dependencies: SessionsDependencies) {
@@ -53,6 +64,7 @@ export class Sessions {
     catalogue.onCreated((topic) => this.onTopicCreated(topic));
     catalogue.onForgotten((topics) => this.onTopicsForgotten(topics));
     signals.onSignal((identity, by) => this.onSignal(identity, by));
+    signals.onMissed(() => void this.refreshAll());
     metrics.observeInFlight(() => this.inFlight());
   }
 
@@ -94,22 +106,25 @@ export class Sessions {
     const name = this.dependencies.ids.next();
     const identity: Identity = { principal: principal.id, clientId: clientId ?? (name as ClientId) };
     const isDurable = clientId !== undefined;
+    const opening: Opening = { key: keyOf(identity), by: name, isMissed: false };
     return this.missingNoTopic(async () => {
-      const superseded = await this.supersede(principal, identity, request, name)();
-      if (E.isLeft(superseded)) return superseded;
-      const opened = await this.take(principal, identity, request, name, isDurable);
-      if (E.isLeft(opened)) return opened;
-      const { before, after } = opened.right;
-      const session = new Session(this.dependencies, principal, connection, after, isDurable);
-      this.all.add(session);
-      if (isDurable) {
-        this.dependencies.signals.send(identity, name);
-        await this.hold(identity, session);
+      this.unheld.add(opening);
+      try {
+        const superseded = await this.supersede(principal, identity, request, name)();
+        if (E.isLeft(superseded)) return superseded;
+        const opened = await this.take(principal, identity, request, name, isDurable);
+        if (E.isLeft(opened)) return opened;
+        const { before, after } = opened.right;
+        const session = new Session(this.dependencies, principal, connection, after, isDurable);
+        this.all.add(session);
+        if (isDurable) await this.hold(identity, session, opening);
+        return E.right({
+          session,
+          recovered: request.topics.filter((topic) => before.state.topics.includes(topic)),
+        });
+      } finally {
+        this.unheld.delete(opening);
       }
-      return E.right({
-        session,
-        recovered: request.topics.filter((topic) => before.state.topics.includes(topic)),
-      });
     });
   }
 
@@ -193,23 +208,39 @@ export class Sessions {
   }
 
   /** Two may have opened the same subscription at once; the one whose journal entry came later has it. */
-  private async hold(identity: Identity, session: Session): Promise<void> {
+  private async hold(identity: Identity, session: Session, opening: Opening): Promise<void> {
+    this.dependencies.signals.send(identity, opening.by);
     const other = this.find(identity);
     const isNewer = other === undefined || other.state.at.n <= session.state.at.n;
-    if (isNewer) this.durable.set(keyOf(identity), session);
+    if (isNewer) this.durable.set(opening.key, session);
     const loser = isNewer ? other : session;
-    if (loser === undefined) return;
-    this.dependencies.metrics.sessionSuperseded();
-    await this.end(loser, 'superseded');
+    if (loser !== undefined) {
+      this.dependencies.metrics.sessionSuperseded();
+      await this.end(loser, 'superseded');
+    }
+    if (opening.isMissed) await this.refresh(session);
   }
 
   /** Another instance, or a request to this one, has written to the journal of a subscription that is held here. */
   private onSignal(identity: Identity, by: string | undefined): void {
-    const session = this.find(identity);
+    const key = keyOf(identity);
+    for (const opening of this.unheld) if (opening.key === key && opening.by !== by) opening.isMissed = true;
+    const session = this.durable.get(key);
     if (session === undefined || session.state.state.session === by) return;
-    void session.refresh().then(() => {
-      if (session.hasEnded) void this.end(session);
-    });
+    void this.refresh(session);
+  }
+
+  private async refresh(session: Session): Promise<void> {
+    await session.refresh();
+    if (session.hasEnded) await this.end(session);
+  }
+
+  /** Signals were missed: whoever is silent would not find out that it was taken over. */
+  private async refreshAll(): Promise<void> {
+    const held = [...this.durable.values()];
+    for (let i = 0; i < held.length; i += REFRESHED_AT_ONCE) {
+      await Promise.all(held.slice(i, i + REFRESHED_AT_ONCE).map((session) => this.refresh(session)));
+    }
   }
 
   private recordSent(): void {

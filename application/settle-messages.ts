@@ -54,11 +54,11 @@ export interface SettleDependencies {
 }
 
 /**
- * A connection records what it was given within a second. A request that comes sooner, and to another instance, waits
+ * A connection records what it was given within half a second. A request that comes sooner, and to another instance, waits
  * for that instead of calling the messages unknown.
  */
 const LOOK_AGAIN_MS: Milliseconds = 250;
-const LOOKS_MAX = 6;
+const LOOKS_MAX = 4;
 
 type Outcome = E.Either<StoreUnavailable | VersionConflict, Settled>;
 
@@ -76,12 +76,15 @@ export const makeSettleMessages = (dependencies: SettleDependencies): SettleMess
           // One that has ended meanwhile may have recorded it or not: the journal knows, and takes it once more.
           if (!session.hasEnded) return settled;
         }
-        const outcome = await settleInJournal(dependencies, identity, settling, looks === LOOKS_MAX);
+        // Not while it waits: the client's other requests are not to wait for that.
+        const outcome = await turns.take(`${clientId} ${principal.id}`, () =>
+          settleInJournal(dependencies, identity, settling, looks === LOOKS_MAX),
+        );
         if (outcome !== 'look_again') return outcome;
         await new Promise<void>((resolve) => clock.after(LOOK_AGAIN_MS, resolve));
       }
     };
-    return () => turns.take(`${clientId} ${principal.id}`, () => untilRaceIsWon(settle));
+    return () => untilRaceIsWon(settle);
   };
 };
 
@@ -101,9 +104,10 @@ const settleInJournal = async (
   const { session } = loaded.right.state;
   const isHeld = session !== undefined && session !== POLLS;
   if (isHeld && taking.unknown.length > 0 && !isLastLook) return 'look_again';
-  const appended = await journal.append(loaded.right, taking.events)();
+  const appended = await journal.append(loaded.right, taking.events, { isHeldElsewhere: isHeld })();
   if (E.isLeft(appended)) return appended;
-  if (settling.type.startsWith('Acknowledge')) metrics.messagesAcknowledged(taking.count);
+  if (settling.type === 'Acknowledge' || settling.type === 'AcknowledgeUpTo')
+    metrics.messagesAcknowledged(taking.count);
   // A poll that waits finds out about acknowledgements by itself; what is given back it should have now.
   if (taking.events.length > 0 && (isHeld || settling.type === 'Reject')) signals.send(identity, undefined);
   return E.right(await taking.settled(store));

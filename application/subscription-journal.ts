@@ -34,6 +34,14 @@ export interface Folded {
   readonly eventsSinceSnapshot: number;
 }
 
+export interface JournalAppendOptions {
+  /**
+   * Somebody else holds the subscription and is to learn from the journal what has happened: a snapshot would not tell
+   * it. The holder makes one when it is time.
+   */
+  readonly isHeldElsewhere?: boolean;
+}
+
 export interface SubscriptionJournal {
   /** The subscription as it is now; one that nobody has opened is `isOpen: false` at version 0. */
   load(identity: Identity): TE.TaskEither<StoreUnavailable, Folded>;
@@ -43,6 +51,7 @@ export interface SubscriptionJournal {
   append(
     folded: Folded,
     events: readonly SubscriptionEvent[],
+    options?: JournalAppendOptions,
   ): TE.TaskEither<StoreUnavailable | VersionConflict, Folded>;
   /** Loads, decides and appends; starts over when somebody else was faster. */
   execute(
@@ -94,6 +103,10 @@ export const fold = (folded: Folded, recorded: readonly Recorded<SubscriptionEve
   };
 };
 
+/** Counted on from a shorter journal: it has lost its end, and with it something that `folded` knows. */
+export const hasLostItsEnd = (folded: Folded, since: readonly Recorded<SubscriptionEvent>[]): boolean =>
+  since[0] !== undefined && since[0].n <= folded.at.n;
+
 /**
  * At-most-once is a promise about what is *not* forgotten: that a message was given to the client has to survive
  * whatever the store survives.
@@ -130,11 +143,11 @@ export const makeSubscriptionJournal = (store: EventStore): SubscriptionJournal 
     );
   };
 
-  const append: SubscriptionJournal['append'] = (folded, events) => {
+  const append: SubscriptionJournal['append'] = (folded, events, { isHeldElsewhere = false } = {}) => {
     if (events.length === 0) return TE.right(folded);
     const stream = subscriptionStream(folded.identity);
     const state = replay(subscription, folded.state, events);
-    const isLong = folded.eventsSinceSnapshot + events.length > EVENTS_BEFORE_SNAPSHOT;
+    const isLong = !isHeldElsewhere && folded.eventsSinceSnapshot + events.length > EVENTS_BEFORE_SNAPSHOT;
     const all = isLong ? [...events, toSnapshot(state)] : events;
     return F.pipe(
       store.append(stream, all, { expected: folded.at, durability: durabilityOf(folded.state) }),

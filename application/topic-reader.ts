@@ -3,7 +3,14 @@
  * without what has expired and with the gap told where something is missing, and why it is.
  */
 import { function as F, taskEither as TE } from 'fp-ts';
-import { before, instantOf, type Cursor, type Offset, type Recorded } from '../domain/message/offset.js';
+import {
+  before,
+  instantOf,
+  NO_OFFSET,
+  type Cursor,
+  type Offset,
+  type Recorded,
+} from '../domain/message/offset.js';
 import { dueAt, type Pending, type TopicPosition } from '../domain/subscription/topic-position.js';
 import type { Instant } from '../domain/time.js';
 import type { MessagePublished, MessagesLost, TopicEvent } from '../domain/topic/topic-events.js';
@@ -43,6 +50,8 @@ export interface Room {
   readonly most: number;
   /** Messages that were not delivered before: the rest of `maxInFlight`. */
   readonly fresh: number;
+  /** Losses up to here were told: what the topic says of them comes later than the numbers that gave them away. */
+  readonly lossesToldTo?: Offset | undefined;
 }
 
 /** Where topics are read from. */
@@ -56,7 +65,7 @@ export interface TopicSource {
  * `head`, the last message known, is not above the position.
  */
 export const readNext = (
-  { store, retention }: TopicSource,
+  source: TopicSource,
   topic: TopicName,
   position: TopicPosition,
   head: Cursor | undefined,
@@ -64,20 +73,20 @@ export const readNext = (
   now: Instant,
 ): TE.TaskEither<StoreUnavailable, Reading | undefined> => {
   const due = nearby(dueAt(position, now, Math.min(room.most, PAGE)));
-  if (due.length > 0) return readDue(store, topic, position, due, now);
+  if (due.length > 0) return readDue(source, topic, position, due, now);
   const limit = Math.min(room.fresh, room.most, PAGE);
   if (limit <= 0 || head === undefined || head.offset <= position.next.offset) return TE.right(undefined);
   return F.pipe(
-    read(store, topic, position.next, limit),
+    read(source.store, topic, position.next, limit),
     TE.flatMap((events) => {
       const [first] = events;
       const isReborn =
         first !== undefined &&
         first.n <= position.next.n &&
-        instantOf(position.next.offset) < instantOf(first.offset) - topicIdleMs(retention);
+        instantOf(position.next.offset) < instantOf(first.offset) - topicIdleMs(source.retention);
       // The topic was forgotten since, when nothing of it was left to be read, and has begun anew: nothing is lost.
       const from = isReborn ? before(first) : position.next;
-      return toReading(store, topic, from, events, head, now);
+      return toReading(source, topic, from, events, head, now, room.lossesToldTo ?? NO_OFFSET);
     }),
   );
 };
@@ -97,7 +106,7 @@ const nearby = (due: readonly Pending[]): readonly Pending[] => {
 };
 
 const readDue = (
-  store: EventStore,
+  source: TopicSource,
   topic: TopicName,
   position: TopicPosition,
   due: readonly Pending[],
@@ -108,7 +117,7 @@ const readDue = (
   if (first === undefined || last === undefined) throw new Error('readDue is only called with something due');
   const limit = last.cursor.n - first.cursor.n + 1;
   return F.pipe(
-    read(store, topic, before(first.cursor), limit),
+    read(source.store, topic, before(first.cursor), limit),
     TE.flatMap((events) => {
       const { missing, found } = foundOf(lookedAt(due, events, limit), events);
       const messages = unexpired(found, now);
@@ -124,7 +133,7 @@ const readDue = (
       const to = missing[missing.length - 1];
       return from === undefined || to === undefined
         ? TE.right(reading)
-        : withGap(store, topic, reading, { from: before(from), to }, events);
+        : withGap(source, topic, reading, { from: before(from), to }, events, now);
     }),
   );
 };
@@ -150,10 +159,11 @@ const foundOf = (
   const messages = new Map(events.filter(isMessage).map((message) => [message.offset, message]));
   const found: Recorded<MessagePublished>[] = [];
   let front = 0;
-  for (const { offset } of wanted) {
+  for (const { offset, n } of wanted) {
     const message = messages.get(offset);
     if (message !== undefined) found.push(message);
-    else if (found.length === 0) front += 1;
+    // What lies between was acknowledged: it is not missing.
+    else if (found.length === 0 && (front === 0 || wanted[front - 1]?.n === n - 1)) front += 1;
     else break;
   }
   return { missing: wanted.slice(0, front), found: page(found) };
@@ -172,12 +182,13 @@ const read = (
 type Range = Pick<Gap, 'from' | 'to'>;
 
 const toReading = (
-  store: EventStore,
+  source: TopicSource,
   topic: TopicName,
   from: Cursor,
   events: readonly Recorded<TopicEvent>[],
   head: Cursor,
   now: Instant,
+  lossesToldTo: Offset,
 ): TE.TaskEither<StoreUnavailable, Reading> => {
   const toldFirst = lossesFrom(events, 0);
   const run = runFrom(events, toldFirst.length);
@@ -193,9 +204,12 @@ const toReading = (
     dropped: [],
     expired: found.length - messages.length,
   };
-  if (last === undefined) return withGap(store, topic, reading, { from, to: head }, events);
+  if (last === undefined) return withGap(source, topic, reading, { from, to: head }, events, now);
   if (toldFirst.length > 0 || first === undefined) {
-    const missed = toldFirst.filter(({ event }) => event.between?.to.offset !== from.offset);
+    const missed = toldFirst.filter(
+      ({ event: { between } }) =>
+        between === undefined || (between.to.offset !== from.offset && between.to.offset > lossesToldTo),
+    );
     return TE.right(told(topic, reading, from, missed));
   }
   if (first.n === from.n + 1) return TE.right(reading);
@@ -210,7 +224,7 @@ const toReading = (
     return TE.right(told(topic, { ...reading, next: toCursor(lastTold) }, from, missed));
   }
   const to = { offset: before(first).offset, n: Math.max(from.n, first.n - 1) };
-  return withGap(store, topic, reading, { from, to }, events);
+  return withGap(source, topic, reading, { from, to }, events, now);
 };
 
 /** The losses that are told one after the other from `start` on. */
@@ -268,15 +282,16 @@ const told = (
 
 /** With a gap whose reason the topic does not tell of itself; that is rare enough to ask for its ends. */
 const withGap = (
-  store: EventStore,
+  source: TopicSource,
   topic: TopicName,
   reading: Reading,
   range: Range,
   events: readonly Recorded<TopicEvent>[],
+  now: Instant,
 ): TE.TaskEither<StoreUnavailable, Reading> => {
   const reason = toldReason(range, events);
   return F.pipe(
-    reason === undefined ? foundReason(store, topic, range, events) : TE.right(reason),
+    reason === undefined ? foundReason(source, topic, range, events, now) : TE.right(reason),
     TE.map((found) => ({ ...reading, gap: { topic, ...range, reason: found } })),
   );
 };
@@ -292,14 +307,17 @@ const toldReason = ({ to }: Range, events: readonly Recorded<TopicEvent>[]): Gap
 
 /** The reason that shows in where the topic begins and ends. */
 const foundReason = (
-  store: EventStore,
+  { store, retention }: TopicSource,
   topic: TopicName,
   { from, to }: Range,
   events: readonly Recorded<TopicEvent>[],
+  now: Instant,
 ): TE.TaskEither<StoreUnavailable, GapReason> =>
   F.pipe(
     store.bounds(topicStream(topic)),
     TE.map(({ first, last }) => {
+      // The topic may be gone as a whole by now.
+      if (instantOf(to.offset) < now - retention.messagesMs) return 'retention';
       const next = events.find(({ offset }) => offset > to.offset);
       // It ends before what is missing, or has given the same number a second time: it has lost its end, or all of it.
       if (last.offset < to.offset || (next !== undefined && next.n <= to.n)) {

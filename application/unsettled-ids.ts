@@ -14,7 +14,7 @@ export const NOTHING_SETTLED: Settled = { count: 0, alreadySettled: [], trimmed:
 
 /**
  * Tells apart ids that lie behind a subscription's position and are not waited for. Where the store cannot be asked,
- * all of them count as settled: they will not be delivered again, which is what the caller wants to know.
+ * they count as settled where they can be: they will not be delivered again, which is what the caller wants to know.
  */
 export const whatBecameOf =
   (store: EventStore, ids: readonly MessageId[]) =>
@@ -69,5 +69,5 @@ const isMessage = (recorded: Recorded<TopicEvent>): recorded is Recorded<Message
 
 const isBeforeFirst = async (store: EventStore, { topic, offset }: MessageId): Promise<boolean> => {
   const bounds = await store.bounds(topicStream(topic))();
-  return E.isLeft(bounds) || offset <= bounds.right.first.offset;
+  return E.isRight(bounds) && offset <= bounds.right.first.offset;
 };

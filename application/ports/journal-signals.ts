@@ -16,4 +16,6 @@ export interface JournalSignals {
   send(identity: Identity, by: string | undefined): void;
   /** Calls `listener` for every signal, for good. */
   onSignal(listener: OnJournalSignal): void;
+  /** Calls `listener` whenever signals may have been missed until now. */
+  onMissed(listener: () => void): void;
 }

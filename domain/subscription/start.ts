@@ -1,6 +1,6 @@
 /** Where a new subscription begins in a topic: `latest`, `earliest`, an offset (`ms-seq`) or a time (RFC 3339). */
 import { either as E } from 'fp-ts';
-import { offsetAt, parseOffset, type Offset } from '../message/offset.js';
+import { NO_OFFSET, offsetAt, parseOffset, type Offset } from '../message/offset.js';
 
 export type Start =
   | { readonly at: 'latest' }
@@ -24,7 +24,7 @@ export const parseStart = (input: string): E.Either<InvalidStart, Start> => {
   if (E.isRight(offset)) return E.right({ at: 'offset', after: offset.right });
   const instant = TIME_PATTERN.test(input) ? Date.parse(input) : NaN;
   // What was published at that very instant is included, hence one below its first offset.
-  return Number.isNaN(instant) || instant <= 0
+  return Number.isNaN(instant) || instant < 0
     ? E.left({ _tag: 'InvalidStart', input })
-    : E.right({ at: 'offset', after: (offsetAt(instant) - 1) as Offset });
+    : E.right({ at: 'offset', after: Math.max(NO_OFFSET, offsetAt(instant) - 1) as Offset });
 };

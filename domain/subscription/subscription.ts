@@ -28,6 +28,7 @@ import {
   deliveredOf,
   expiredAt,
   extended,
+  pendingOf,
   positionAt,
   returned,
   settled,
@@ -287,7 +288,7 @@ const evolve = (subscription: Subscription, event: SubscriptionEvent): Subscript
       };
     }
     case 'SessionStarted':
-      return { ...subscription, session: event.session };
+      return event.session === subscription.session ? subscription : takenOver(subscription, event.session);
     case 'MessagesDispatched':
       return move(subscription, event.topic, (position) =>
         policyOf(subscription.guarantee).dispatched(
@@ -501,6 +502,18 @@ const isForgettable = (subscription: Subscription, topic: TopicName, before: Ins
 /** Was a message that is to be delivered as this attempt delivered as often as it may be? */
 export const isExhausted = ({ maxDeliveries }: SubscriptionSettings, attempt: number): boolean =>
   maxDeliveries > 0 && attempt > maxDeliveries;
+
+/** What somebody else was given is due again, in front of what is newer: the one who takes over has not seen it. */
+const takenOver = (subscription: Subscription, session: string): Subscription => ({
+  ...subscription,
+  session,
+  positions: new Map(
+    [...subscription.positions].map(([topic, position]) => [
+      topic,
+      position.inFlightCount === 0 ? position : { ...positionAt(position.next), due: pendingOf(position) },
+    ]),
+  ),
+});
 
 const move = (
   subscription: Subscription,

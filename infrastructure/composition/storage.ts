@@ -12,7 +12,7 @@ import { MemoryEventFeed } from '../memory/memory-event-feed.js';
 import { MemoryEventStore } from '../memory/memory-event-store.js';
 import { MemoryJournalSignals } from '../memory/memory-journal-signals.js';
 import { TieredEventStore } from '../tiered/tiered-event-store.js';
-import { CatalogueSweep } from '../valkey/catalogue-sweep.js';
+import { CatalogueSweep, trimmingIntervalMs } from '../valkey/catalogue-sweep.js';
 import { FeedProbe } from '../valkey/feed-probe.js';
 import { keyNames } from '../valkey/keys.js';
 import { LostMessages } from '../valkey/lost-messages.js';
@@ -78,12 +78,20 @@ const openValkey = (
   const persistent = new ValkeyEventStore(connection, names, retention, lost, logger);
   const feed = new ValkeyEventFeed(connection, persistent, names, lost, logger);
   const tiered = new TieredEventStore(persistent, feed, clock, {
-    retentionMs: config.storage.hotTierRetentionMs,
+    // What may be forgotten is not to be had from memory either.
+    retentionMs: Math.min(config.storage.hotTierRetentionMs, retention.messagesMs),
     bytesMax: config.storage.hotTierBytesMax,
   });
   const signals = new ValkeyJournalSignals(connection, config.valkey, logger);
   const probe = new FeedProbe(connection, config.valkey, logger);
-  const sweep = new CatalogueSweep(connection, names, clock, logger, forgettingIntervalMs(retention));
+  const sweep = new CatalogueSweep(
+    connection,
+    names,
+    clock,
+    logger,
+    Math.min(forgettingIntervalMs(retention), trimmingIntervalMs(retention)),
+    retention.messagesMs,
+  );
   metrics.observeStorage(() => ({ isUp: connection.isUp, feedLagMs: probe.lagMs }));
   return {
     store: tiered,

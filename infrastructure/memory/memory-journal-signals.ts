@@ -15,4 +15,7 @@ export class MemoryJournalSignals implements JournalSignals {
   onSignal(listener: OnJournalSignal): void {
     this.listeners.push(listener);
   }
+
+  /** Nothing is ever missed within a process. */
+  onMissed(): void {}
 }

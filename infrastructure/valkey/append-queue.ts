@@ -25,10 +25,10 @@ export interface Append {
   readonly eventCount: number;
 }
 
-/** What the script has answered. Its first number is 0 where nothing was stored. */
+/** What the script has answered. Its first number is 0 where nothing was stored; a text at the end is a failure. */
 export interface Replied {
   readonly _tag: 'Replied';
-  readonly reply: readonly number[];
+  readonly reply: readonly (number | string)[];
   /** How many events of the same call come before those of this append. */
   readonly eventsBefore: number;
 }
@@ -130,7 +130,7 @@ export class AppendQueue {
     let isCut = false;
     for (const [i, call] of calls.entries()) {
       const [error, result] = replies[i] ?? NO_REPLY;
-      if (error === null) this.onStored(call, result as readonly number[]);
+      if (error === null) this.onStored(call, result as Replied['reply']);
       else if (isNoScript(error)) forgotten.push(call);
       else {
         const failure = fromSentCommand(error);
@@ -154,7 +154,7 @@ export class AppendQueue {
     return isCut;
   }
 
-  private onStored(call: Call, reply: readonly number[]): void {
+  private onStored(call: Call, reply: Replied['reply']): void {
     const [first] = call.waiting;
     const replied = (eventsBefore: number): AppendAnswer => ({ _tag: 'Replied', reply, eventsBefore });
     if (this.disk === undefined || reply[0] === 0 || first === undefined) answerEach(call, replied);

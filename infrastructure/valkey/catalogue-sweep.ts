@@ -1,8 +1,9 @@
 /**
- * CatalogueSweep: takes out of the catalogue what does not exist any more. Topics expire by themselves, their entries
- * in the catalogue do not: without this, every topic that ever was would stay on the list, and one that comes back
- * would stand there twice.
- * Promises: an entry is taken out within about two intervals of its topic's expiry; of several entries of one topic the
+ * CatalogueSweep: lets go of what is over, for the topics of the catalogue: messages that are older than they are kept,
+ * and entries of topics that do not exist any more. An append forgets old messages in whole blocks only, and a topic
+ * that nobody writes to forgets none. Topics expire by themselves, their entries in the catalogue do not: without this,
+ * every topic that ever was would stay on the list, and one that comes back would stand there twice.
+ * Promises: no message is kept for longer than its time and about two intervals; an entry is taken out within about two intervals of its topic's expiry; of several entries of one topic the
  *   newest stays; publishes are not delayed (it works in pages, on the socket of bulk reads); whatever fails is tried
  *   again at the next interval; entries that are not ours are left alone.
  * A topic that comes back while this runs is safe: coming back appends a new entry, and only entries that were read
@@ -13,8 +14,9 @@
  */
 import type { Redis } from 'iovalkey';
 import type { Cancel, Clock } from '../../application/ports/clock.js';
-import { CATALOGUE, topicStream } from '../../application/ports/event-store.js';
+import { CATALOGUE, topicStream, type RetentionSettings } from '../../application/ports/event-store.js';
 import type { Logger } from '../../application/ports/logger.js';
+import { formatOffset, offsetAt } from '../../domain/message/offset.js';
 import type { Milliseconds } from '../../domain/time.js';
 import type { TopicName } from '../../domain/topic/topic-name.js';
 import type { KeyNames } from './keys.js';
@@ -29,6 +31,13 @@ interface Listed {
 
 const PAGE = 1_000;
 
+const TRIMMING_INTERVAL_MS_MIN: Milliseconds = 1_000;
+const TRIMMING_INTERVAL_MS_MAX: Milliseconds = 10 * 60_000;
+
+/** How often it is worth looking for messages that are too old: they are then kept for a tenth longer at most. */
+export const trimmingIntervalMs = ({ messagesMs }: Pick<RetentionSettings, 'messagesMs'>): Milliseconds =>
+  Math.min(TRIMMING_INTERVAL_MS_MAX, Math.max(TRIMMING_INTERVAL_MS_MIN, Math.ceil(messagesMs / 10)));
+
 export class CatalogueSweep {
   private readonly catalogue: string;
   private cancel: Cancel;
@@ -40,6 +49,7 @@ export class CatalogueSweep {
     private readonly clock: Clock,
     private readonly logger: Logger,
     private readonly intervalMs: Milliseconds,
+    private readonly messagesMs: Milliseconds,
   ) {
     this.catalogue = names.key(CATALOGUE);
     this.cancel = clock.after(intervalMs, () => void this.run());
@@ -70,32 +80,45 @@ export class CatalogueSweep {
 
   /** From the newest entry to the oldest, so that the first one of a topic is the one to keep. Answers how many went. */
   private async sweep(client: Redis): Promise<number> {
+    // Valkey's clock, since messages carry its time.
+    const [seconds] = await client.time();
+    const oldest = formatOffset(offsetAt(Math.max(0, Number(seconds) * 1000 - this.messagesMs)));
     const kept = new Set<TopicName>();
     let removed = 0;
     for (let from = '+'; ;) {
       const entries = await client.xrevrange(this.catalogue, from, '-', 'COUNT', PAGE);
       const listed = entries.flatMap(([id, fields]) => toListed(id, fields));
-      const missing = await this.missing(client, listed);
+      const missing = await this.missing(client, listed, oldest);
       const gone: string[] = [];
       for (const { id, topic } of listed) {
         if (missing.has(topic) || kept.has(topic)) gone.push(id);
         else kept.add(topic);
       }
       if (gone.length > 0) removed += await client.xdel(this.catalogue, ...gone);
-      const oldest = entries[entries.length - 1];
-      if (oldest === undefined || entries.length < PAGE || this.isClosed) return removed;
-      from = `(${oldest[0]}`;
+      const last = entries[entries.length - 1];
+      if (last === undefined || entries.length < PAGE || this.isClosed) return removed;
+      from = `(${last[0]}`;
     }
   }
 
-  /** Those of which Valkey says that there is no stream; without an answer, none is missing. */
-  private async missing(client: Redis, listed: readonly Listed[]): Promise<ReadonlySet<TopicName>> {
+  /**
+   * Forgets messages that are too old (https://valkey.io/commands/xtrim/; exactly, so also a part of a block), and
+   * answers the topics of which Valkey says that there is no stream; without an answer, none is missing.
+   */
+  private async missing(
+    client: Redis,
+    listed: readonly Listed[],
+    oldest: string,
+  ): Promise<ReadonlySet<TopicName>> {
     const pipeline = client.pipeline();
-    for (const { topic } of listed) pipeline.exists(this.names.key(topicStream(topic)));
+    for (const { topic } of listed) {
+      const key = this.names.key(topicStream(topic));
+      pipeline.xtrim(key, 'MINID', oldest).exists(key);
+    }
     const replies = (await pipeline.exec()) ?? [];
     const missing = new Set<TopicName>();
     for (const [i, { topic }] of listed.entries()) {
-      const [error, count] = replies[i] ?? [null, undefined];
+      const [error, count] = replies[2 * i + 1] ?? [null, undefined];
       if (error !== null) throw error;
       if (count === 0) missing.add(topic);
     }

@@ -62,9 +62,18 @@ end
  *   '', 5 most entries to keep or '', 6 age after which entries may go in ms or '', 7 the catalogue's channel, 8 the
  *   catalogue's event for this topic or ''; KEYS[2] is the catalogue where 8 is given.
  * A loss (its meta begins with LOST) is not told: who follows finds the hole, and reads it.
+ * Once the first event is stored, nothing that fails makes the append fail, since what is stored must not be answered as
+ * refused: an ACL may forbid to PUBLISH, say. `failure` is the first such thing, and is a part of the answer.
  * Commands: https://valkey.io/commands/xadd/, /publish/, /xtrim/, /pexpire/.
  */
 export const STORE_LUA = `
+local failure
+
+local function noted(reply)
+  if type(reply) == 'table' and reply.err and not failure then failure = reply.err end
+  return reply
+end
+
 local function append(key, channel, field, max_entries, texts, first, last, last_offset, last_n)
   local offset = next_offset(last_offset)
   local first_offset, n = offset, last_n
@@ -94,7 +103,7 @@ local function append(key, channel, field, max_entries, texts, first, last, last
     offset = offset + 1
   end
   if #records > 0 then
-    redis.call('PUBLISH', channel, table.concat(records, '\\30'))
+    noted(redis.pcall('PUBLISH', channel, table.concat(records, '\\30')))
   end
   return first_offset
 end
@@ -102,14 +111,17 @@ end
 local function store(texts, first, last, last_offset, last_n)
   local first_offset = append(KEYS[1], ARGV[2], ARGV[3], ARGV[5], texts, first, last, last_offset, last_n)
   if ARGV[6] ~= '' then
-    redis.call('XTRIM', KEYS[1], 'MINID', '~', id_of(math.max(0, now_ms - ARGV[6]) * 1024))
+    noted(redis.pcall('XTRIM', KEYS[1], 'MINID', '~', id_of(math.max(0, now_ms - ARGV[6]) * 1024)))
   end
   if ARGV[4] ~= '' then
-    redis.call('PEXPIRE', KEYS[1], ARGV[4])
+    noted(redis.pcall('PEXPIRE', KEYS[1], ARGV[4]))
   end
   if last_n == 0 and ARGV[8] ~= '' then
-    local offset, n = last_of(KEYS[2])
-    append(KEYS[2], ARGV[7], 'event', '', { ARGV[8], '' }, 1, 2, offset, n)
+    local is_listed, err = pcall(function()
+      local offset, n = last_of(KEYS[2])
+      append(KEYS[2], ARGV[7], 'event', '', { ARGV[8], '' }, 1, 2, offset, n)
+    end)
+    if not is_listed then noted(type(err) == 'table' and err or { err = tostring(err) }) end
   end
   return first_offset
 end
@@ -120,7 +132,7 @@ local last_offset, last_n = last_of(KEYS[1])
 if ARGV[1] ~= '' and ARGV[1] ~= string.format('%.0f %.0f', last_offset, last_n) then
   return { 0, last_offset, last_n }
 end
-return { 1, store(ARGV, 9, #ARGV, last_offset, last_n), last_n + 1 }
+return { 1, store(ARGV, 9, #ARGV, last_offset, last_n), last_n + 1, failure }
 `;
 
 /**
@@ -128,7 +140,7 @@ return { 1, store(ARGV, 9, #ARGV, last_offset, last_n), last_n + 1 }
  * KEYS: 1 the stream, 2 the catalogue (topics only).
  * ARGV: 1 the expected end as 'offset n' or '', 2 to 8 as in STORE_LUA; then a body and a meta text ('' for none) for
  *   each event.
- * Answers {1, first offset, first n}, or {0, offset, n} of the actual end where another one was expected.
+ * Answers {1, first offset, first n, failure}, or {0, offset, n} of the actual end where another one was expected.
  */
 export const APPEND = script('#!lua', STREAM_LUA, STORE_LUA, APPEND_LUA);
 
@@ -149,7 +161,7 @@ export const ONCE_KEY_REUSED = 3;
  * ARGV: 1 unused, 2 to 8 as in STORE_LUA, 9 '1' where a duplicate is to be synced to disk as well; then five texts for
  *   each item: body, meta, which of KEYS its record is ('' for none), fingerprint, how long it is remembered in ms.
  * Answers {1, ...} where something was stored or is to be synced, {0, ...} where not; then three numbers for each item:
- *   ONCE_STORED, offset, n; ONCE_DUPLICATE, offset, n of the first time; ONCE_KEY_REUSED, 0, 0.
+ *   ONCE_STORED, offset, n; ONCE_DUPLICATE, offset, n of the first time; ONCE_KEY_REUSED, 0, 0; then the failure.
  * A record is the text 'offset n fingerprint'. A duplicate writes its record once more, unchanged, because WAITAOF waits
  * for nothing but what its own connection has written.
  * Commands: https://valkey.io/commands/get/, /set/ (PX, KEEPTTL), /waitaof/.
@@ -183,7 +195,7 @@ for i = 10, #ARGV, 5 do
       outcome, offset, n = ${ONCE_DUPLICATE}, tonumber(known_offset), tonumber(known_n)
       answer[1] = 1
       if ARGV[9] == '1' and not new[key] then
-        redis.call('SET', key, known, 'KEEPTTL')
+        noted(redis.pcall('SET', key, known, 'KEEPTTL'))
       end
     end
   end
@@ -191,12 +203,22 @@ for i = 10, #ARGV, 5 do
   answer[#answer + 1] = offset
   answer[#answer + 1] = n
 end
+-- The records first: where one cannot be written, nothing is stored that could be stored once more.
+for i, record in ipairs(records) do
+  local reply = redis.pcall('SET', record[1], record[2], 'PX', record[3])
+  if reply.err then
+    for j = 1, i - 1 do redis.call('DEL', records[j][1]) end
+    return reply
+  end
+end
 if #texts > 0 then
-  store(texts, 1, #texts, last_offset, last_n)
+  local is_stored, err = pcall(store, texts, 1, #texts, last_offset, last_n)
+  if not is_stored then
+    for _, record in ipairs(records) do redis.call('DEL', record[1]) end
+    error(err)
+  end
 end
-for _, record in ipairs(records) do
-  redis.call('SET', record[1], record[2], 'PX', record[3])
-end
+answer[#answer + 1] = failure
 return answer
 `,
 );

@@ -46,9 +46,12 @@ import { fromSentCommand, notSent } from './valkey-errors.js';
 /** An entry of XRANGE: its id, and its fields and values in turn. */
 type Entry = readonly [id: string, fields: readonly string[]];
 
+const WARNING_INTERVAL_MS = 10_000;
+
 export class ValkeyEventStore implements EventStore {
   private readonly queue: AppendQueue;
   private readonly durableQueue: AppendQueue;
+  private warnAgainAt = 0;
 
   constructor(
     private readonly connection: ValkeyConnection,
@@ -69,6 +72,7 @@ export class ValkeyEventStore implements EventStore {
     return async () => {
       const answer = await this.push(this.toAppend(stream, events, options.expected), options.durability);
       if (answer._tag === 'StoreUnavailable') return E.left(answer);
+      this.warnOf(stream, answer);
       const appended = toAppended(answer, events.length);
       if (E.isRight(appended)) this.remember(stream, appended.right);
       return appended;
@@ -83,6 +87,7 @@ export class ValkeyEventStore implements EventStore {
     return async () => {
       const answer = await this.push(this.toAppendOnce(stream, items, durability), durability);
       if (answer._tag === 'StoreUnavailable') return E.left(answer);
+      this.warnOf(stream, answer);
       const outcomes = toOutcomes(answer, items.length);
       this.remember(
         stream,
@@ -133,6 +138,14 @@ export class ValkeyEventStore implements EventStore {
         ? Promise.resolve(0)
         : client.xdel(this.names.key(stream), ...offsets.map(formatOffset)),
     );
+  }
+
+  /** Stored, and something that belongs to it was not done: it would be said with every message. */
+  private warnOf(stream: Stream, { reply }: Replied): void {
+    const failure = reply[reply.length - 1];
+    if (typeof failure !== 'string' || performance.now() < this.warnAgainAt) return;
+    this.warnAgainAt = performance.now() + WARNING_INTERVAL_MS;
+    this.logger.warn('valkey_append_incomplete', { key: this.names.key(stream), failure });
   }
 
   /** What an append was answered with is known to have been stored, whatever Valkey may forget. */
@@ -268,9 +281,9 @@ const fromEntry = <Event extends StoredEvent>(
   return event === undefined ? undefined : { offset: offset.right, n, event: event as Event };
 };
 
-const place = (offset: number | undefined, n: number | undefined): Cursor => ({
+const place = (offset: unknown, n: unknown): Cursor => ({
   offset: (offset ?? 0) as Offset,
-  n: n ?? 0,
+  n: (n ?? 0) as number,
 });
 
 const toAppended = (
@@ -278,7 +291,11 @@ const toAppended = (
   count: number,
 ): E.Either<VersionConflict, readonly Cursor[]> =>
   stored === 1
-    ? E.right(Array.from({ length: count }, (_, i) => place(offset + eventsBefore + i, n + eventsBefore + i)))
+    ? E.right(
+        Array.from({ length: count }, (_, i) =>
+          place(Number(offset) + eventsBefore + i, Number(n) + eventsBefore + i),
+        ),
+      )
     : E.left({ _tag: 'VersionConflict', actual: place(offset, n) });
 
 /** Three numbers for each item, behind the first. */

@@ -15,6 +15,7 @@ export class ValkeyJournalSignals implements JournalSignals {
   private readonly channelName: string;
   private readonly channel: OwnChannel;
   private readonly listeners: OnJournalSignal[] = [];
+  private readonly missedListeners: (() => void)[] = [];
 
   constructor(
     private readonly connection: ValkeyConnection,
@@ -25,7 +26,7 @@ export class ValkeyJournalSignals implements JournalSignals {
     this.channel = new OwnChannel(
       connection,
       this.channelName,
-      { onMessage: (text) => this.onMessage(text) },
+      { onMessage: (text) => this.onMessage(text), onSubscribed: () => this.onSubscribed() },
       logger,
     );
   }
@@ -43,8 +44,16 @@ export class ValkeyJournalSignals implements JournalSignals {
     this.listeners.push(listener);
   }
 
+  onMissed(listener: () => void): void {
+    this.missedListeners.push(listener);
+  }
+
   close(): void {
     this.channel.close();
+  }
+
+  private onSubscribed(): void {
+    for (const listener of this.missedListeners) listener();
   }
 
   private onMessage(text: string): void {

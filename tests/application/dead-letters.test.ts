@@ -4,6 +4,7 @@ import { NO_OFFSET } from '../../domain/message/offset.js';
 import { aPattern, aTopic } from '../support/builders.js';
 import { anInstance, Backend, idsOf, payloadsOf, type Instance } from '../support/instance.js';
 import { aPrincipal } from '../support/principals.js';
+import { topicStream } from '../../application/ports/event-store.js';
 import { settle } from '../support/settle.js';
 import { left, right } from '../support/task-either.js';
 
@@ -79,6 +80,30 @@ describe('Dead letters', () => {
     await settle();
     expect(payloadsOf(await instance.poll())).to.deep.equal(['a']);
     expect(await listed()).to.deep.equal([]);
+  });
+
+  it('are found behind what the storage has lost', async () => {
+    const dlq = topicStream(aTopic('dlq.orders'));
+    await right(backend.store.append(dlq, [{ type: 'MessagesLost', reason: 'stream_reset' }]));
+    await bury('orders', 'a');
+    const first = await right(instance.deadLetters.list(manager, ORDERS, NO_OFFSET, 1));
+    expect(first.messages).to.deep.equal([]);
+    expect(await right(instance.deadLetters.list(manager, ORDERS, first.next!, 1)))
+      .to.have.property('messages')
+      .with.length(1);
+    expect((await right(instance.deadLetters.redrive(manager, ORDERS, { oldest: 1 }))).count).to.equal(1);
+  });
+
+  it('are counted once, however often one is given up', async () => {
+    await backend.publish('orders', 'a');
+    const ids = idsOf(await instance.poll({ start: EARLIEST }));
+    instance.store.failOnce(
+      'lost',
+      ({ operation, stream }) => operation === 'append' && stream.kind === 'subscription',
+    );
+    await left(instance.settle({ type: 'Terminate', ids }));
+    await right(instance.settle({ type: 'Terminate', ids }));
+    expect(instance.metrics.deadLettered.terminated).to.equal(1);
   });
 
   it('of topics with long names share a topic, and are not mixed up', async () => {

@@ -162,6 +162,15 @@ describe('A session that delivers at most once', () => {
       expect(connection.payloads).to.deep.equal(['a', 'e']);
     });
 
+    it('counts what it has dropped where its connection ends without having taken anything', async () => {
+      const { session, connection } = await instance.subscribe({ ...AT_MOST_ONCE, clientId: undefined });
+      connection.answer = 'full';
+      await publish('a');
+      await publish('b', 'c');
+      await instance.sessions.end(session, 'slow_consumer');
+      expect(instance.metrics.dropped).to.deep.equal({ slow_consumer: 2, connection_lost: 0 });
+    });
+
     it('drops nothing of a backlog that it is catching up with', async () => {
       await publish(...Array.from({ length: 250 }, (_, i) => String(i)));
       const { session, connection } = await instance.subscribe({

@@ -4,6 +4,7 @@ import { replay } from '../../domain/decider.js';
 import { subscription } from '../../domain/subscription/subscription.js';
 import { aPattern, aTopic } from '../support/builders.js';
 import { anInstance, Backend, identityOf, payloadsOf } from '../support/instance.js';
+import { aPrincipal } from '../support/principals.js';
 import { settle } from '../support/settle.js';
 import { right } from '../support/task-either.js';
 import { isCommit } from '../support/unreliable-store.js';
@@ -189,6 +190,111 @@ describe('A subscription that another instance takes over', () => {
       await settle();
       expect(connection.payloads).to.deep.equal(['1', '2']);
     });
+  });
+
+  it('is found out to be lost when signals come again', async () => {
+    const [one, other] = [anInstance(backend), anInstance(backend)];
+    one.signals.isCut = true;
+    const older = await one.subscribe();
+    await other.subscribe();
+    expect(older.connection.closes).to.deep.equal([]);
+    one.signals.mend();
+    await settle();
+    expect(older.connection.closes).to.deep.equal(['superseded']);
+  });
+
+  it('is found out to be lost while it is being opened', async () => {
+    const [one, other] = [anInstance(backend), anInstance(backend)];
+    const release = one.store.hold((call, way) => isCommit(call) && way === 'from');
+    const opening = one.subscribe();
+    await settle();
+    await other.subscribe();
+    await settle();
+    release();
+    const { connection } = await opening;
+    await settle();
+    expect(connection.closes).to.deep.equal(['superseded']);
+  });
+
+  it('sends nothing again that was acknowledged elsewhere, though nobody has told', async () => {
+    const [one, other] = [anInstance(backend), anInstance(backend)];
+    const { session, connection } = await one.subscribe();
+    const ids = await publish('a');
+    await backend.pass(1_000);
+    await right(session.settle({ type: 'Reject', ids, delayMs: 5_000 }));
+    one.signals.isCut = true;
+    expect((await right(other.acknowledge(ids))).count).to.equal(1);
+    await backend.pass(10_000);
+    expect(connection.payloads).to.deep.equal(['a']);
+  });
+
+  it('takes acknowledgements over though its journal has lost its end', async () => {
+    const [one, other] = [anInstance(backend), anInstance(backend)];
+    const { session, connection } = await one.subscribe({ ackTimeoutMs: 3_000 });
+    one.signals.isCut = true;
+    const [a] = await publish('a');
+    await backend.pass(1_000);
+    const [b] = await publish('b');
+    session.acknowledge([b!]);
+    await backend.pass(200);
+    const recorded = await right(backend.store.read(JOURNAL, 0 as never, 100));
+    backend.replaceJournal(JOURNAL, recorded.slice(0, -1));
+    await backend.pass(10);
+    expect((await right(other.acknowledge([a!]))).count).to.equal(1);
+    await backend.pass(10_000);
+    expect(connection.payloads).to.deep.equal(['a', 'b']);
+    const { state } = await one.folded();
+    expect(state.positions.get(aTopic('orders'))).to.deep.include({ due: [] });
+    expect(state.positions.get(aTopic('orders'))?.next.n).to.equal(2);
+  });
+
+  it('sees what a poll was given in front of what is newer', async () => {
+    const instance = anInstance(backend);
+    await publish('a');
+    await instance.poll({ start: EARLIEST });
+    await publish('b');
+    const { session, connection } = await instance.subscribe();
+    expect(connection.deliveries.map(({ payload, attempt }) => [payload, attempt])).to.deep.equal([
+      ['a', 2],
+      ['b', 1],
+    ]);
+    expect(session.inFlight.messages).to.equal(2);
+  });
+
+  it('keeps what was acknowledged a moment before a topic is not granted any more', async () => {
+    const instance = anInstance(backend);
+    const { session } = await instance.subscribe({ topics: ['a', 'b'] });
+    session.acknowledge(await backend.publish('a', '1'));
+    session.principal = aPrincipal({ subscribe: ['b'] });
+    await backend.pass(1_000);
+    session.principal = aPrincipal();
+    await backend.pass(60_000);
+    const position = (await instance.recorded()).positions.get(aTopic('a'));
+    expect(position?.next.n).to.equal(1);
+    expect(position?.due).to.deep.equal([]);
+  });
+
+  it('does not confirm what it could not record at its end', async () => {
+    const instance = anInstance(backend);
+    const { session } = await instance.subscribe();
+    const ids = await publish('a');
+    instance.store.fault = (call) => (isCommit(call) ? 'not_stored' : undefined);
+    const confirmed = session.settle({ type: 'Acknowledge', ids })();
+    await instance.sessions.end(session);
+    expect((await confirmed)._tag).to.equal('Left');
+  });
+
+  it('holds no request up for another one that waits for a connection elsewhere', async () => {
+    const [one, other] = [anInstance(backend), anInstance(backend)];
+    await one.subscribe();
+    const [a] = await publish('a');
+    await backend.pass(1_000);
+    const foreign = { topic: aTopic('orders'), offset: (a!.offset + 5) as never };
+    const stale = Array.from({ length: 20 }, () => right(other.acknowledge([foreign])));
+    await settle();
+    expect((await right(other.acknowledge([a!]))).count).to.equal(1);
+    await backend.pass(2_000);
+    for (const { unknown } of await Promise.all(stale)) expect(unknown).to.deep.equal([foreign]);
   });
 
   it('is not renewed by a commit that has failed', async () => {

@@ -40,7 +40,8 @@ class HoledStore extends UnreliableStore {
   }
 }
 
-const retention = someRetention();
+/** Places in these tests are as old as the epoch, and are not to be over for that. */
+const retention = someRetention({ messagesMs: Number.MAX_SAFE_INTEGER });
 
 describe('Reading what comes next in a topic', () => {
   let backend: Backend;
@@ -210,10 +211,13 @@ describe('Reading what comes next in a topic', () => {
       );
       await trim(cursors[9]!.offset);
       const gone = await read(due(2, 9, 10));
-      expect(places(gone)).to.deep.equal([10]);
-      expect(gone?.dropped).to.deep.equal([cursors[1]!.offset, cursors[8]!.offset]);
-      expect([gone?.gap?.from.n, gone?.gap?.to.n, gone?.gap?.reason]).to.deep.equal([1, 9, 'retention']);
+      expect(places(gone)).to.deep.equal([]);
+      expect(gone?.dropped).to.deep.equal([cursors[1]!.offset]);
+      expect([gone?.gap?.from.n, gone?.gap?.to.n, gone?.gap?.reason]).to.deep.equal([1, 2, 'retention']);
       expect(gone?.expired).to.equal(0);
+      // What lies between was acknowledged: it is not missing.
+      const next = await read(due(9, 10));
+      expect([places(next), next?.gap?.from.n, next?.gap?.to.n]).to.deep.equal([[10], 8, 9]);
       const position = { ...due(), due: [{ cursor: expired!, attempt: 2, notBefore: 0 }], next: expired! };
       expect(await read(position)).to.deep.include({
         messages: [],
@@ -411,6 +415,28 @@ describe('Reading what comes next in a topic', () => {
       ]);
     });
 
+    it('tells a loss once to who has noticed it before the topic says so', async () => {
+      const between = { from: place(0, 0), to: place(5, 5) };
+      const topic = topicOf(message(10, 1), loss(11, 6, { ...RESET, between }));
+      const head = place(11, 6);
+      const first = await right(
+        readNext(
+          { store: topic, retention },
+          TOPIC,
+          positionAt(place(1, 1)),
+          head,
+          { most: 1, fresh: 1 },
+          TEST_START,
+        ),
+      );
+      expect(first?.gap).to.deep.include({ from: place(1, 1), reason: 'stream_reset' });
+      const room = { ...ROOMY, lossesToldTo: first!.gap!.to.offset };
+      const second = await right(
+        readNext({ store: topic, retention }, TOPIC, positionAt(first!.next), head, room, TEST_START),
+      );
+      expect([second?.gap, second?.next]).to.deep.equal([undefined, head]);
+    });
+
     it('drops what is due again and lost, for the same reasons', async () => {
       const pending = [place(2, 2), place(4, 4), place(5, 5)];
       const dropped = [place(4, 4).offset, place(5, 5).offset];
@@ -430,7 +456,7 @@ describe('Reading what comes next in a topic', () => {
         const reading = await readFrom(topic, place(9, 9), place(9, 9), pending);
         expect([places(reading), reading?.dropped.length, reading?.gap?.reason]).to.deep.equal([
           [],
-          3,
+          1,
           'stream_reset',
         ]);
       }

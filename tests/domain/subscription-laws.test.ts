@@ -249,6 +249,13 @@ class History {
       case 'takeOver':
         this.sessions += 1;
         this.open();
+        // Whoever takes over has not seen what the other one was given.
+        for (const { messages } of this.books.values()) {
+          for (const [n, message] of messages) {
+            if (message.state !== 'inFlight') continue;
+            messages.set(n, { state: 'due', attempt: message.attempt + 1, notBefore: 0 });
+          }
+        }
         break;
       case 'set':
         this.settings = { ...this.settings, maxInFlight: step.maxInFlight, backoffMs: step.backoffMs };

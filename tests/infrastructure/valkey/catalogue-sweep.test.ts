@@ -21,6 +21,8 @@ const POSITION_CHECKED_MS = 7_000;
 /** Short in real time too: it is how long Valkey keeps the mark of the last sweep. */
 const INTERVAL_MS = 1;
 
+const MESSAGES_MS = 3_600_000;
+
 /** Topics that are written to with this are gone a moment later. */
 const BRIEF = someRetention({ messagesMs: 1, subscriptionMs: 1 });
 
@@ -53,7 +55,7 @@ describe('CatalogueSweep', () => {
     { connection, names, logger }: OpenedValkey,
     intervalMs = INTERVAL_MS,
     at = clock,
-  ): CatalogueSweep => new CatalogueSweep(connection, names, at, logger, intervalMs);
+  ): CatalogueSweep => new CatalogueSweep(connection, names, at, logger, intervalMs, MESSAGES_MS);
 
   const publish = (topics: readonly string[], { store } = opened) =>
     Promise.all(topics.map((topic) => right(store.append(topicStream(aTopic(topic)), messages(1)))));
@@ -130,6 +132,7 @@ describe('CatalogueSweep', () => {
       new SystemClock(),
       opened.logger,
       INTERVAL_MS,
+      MESSAGES_MS,
     );
     const topics = named('t', 40);
     for (let round = 0; round < 40 || opened.logger.of('catalogue_swept').length < 5; round++) {
@@ -166,6 +169,27 @@ describe('CatalogueSweep', () => {
     expect(await admin.pttl(`${catalogue()}:sweep`)).to.be.within(1, 600_000);
     for (const each of sweeps) each.close();
     for (const each of others) await each.close();
+  });
+
+  it('forgets messages that are too old, to the last one, though nobody writes to their topic', async () => {
+    await publish(['quiet', 'busy']);
+    const old = topicStream(aTopic('quiet'));
+    const { last } = await right(opened.store.bounds(old));
+    await eventually(async () => {
+      const [seconds] = await admin.time();
+      expect(Number(seconds)).to.be.above(Math.floor(last.offset / 1024 / 1000) + 1);
+    });
+    await publish(['busy']);
+    sweep.close();
+    const { connection, names, logger } = opened;
+    sweep = new CatalogueSweep(connection, names, clock, logger, INTERVAL_MS, 1_000);
+    clock.advance(INTERVAL_MS);
+    await eventually(async () => {
+      expect(await right(opened.store.read(old, NO_OFFSET, 10))).to.deep.equal([]);
+      expect(await right(opened.store.read(topicStream(aTopic('busy')), NO_OFFSET, 10))).to.have.length(1);
+    });
+    // The topic is still there, and still knows how far it had come.
+    expect((await right(opened.store.bounds(old))).last).to.deep.equal(last);
   });
 
   it('leaves alone what is not ours', async () => {

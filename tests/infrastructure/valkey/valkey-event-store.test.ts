@@ -334,6 +334,55 @@ describe('ValkeyEventStore', () => {
     });
   });
 
+  describe('where an ACL forbids a part of it', () => {
+    const once = { key: 'publish:a', fingerprint: 'f', windowMs: 60 * SECOND };
+
+    const asMute = async (run: (own: OpenedValkey) => Promise<void>, ...grants: readonly string[]) => {
+      const server = await startValkey();
+      const control = connectAsAdmin(server);
+      await control.call('ACL', 'SETUSER', 'mute', 'on', '>secret', '~*', '&*', '+@all', ...grants);
+      const own = await openValkey(someSettings(server, { username: 'mute', password: 'secret' }));
+      await run(own);
+      await own.close();
+      await server.kill();
+    };
+
+    for (const [what, ...grants] of [
+      ['to publish to channels', 'resetchannels', '&probe:*'],
+      ['to publish', '-publish'],
+      ['to trim', '-xtrim'],
+      ['to let expire', '-pexpire'],
+    ] as const) {
+      it(`answers as stored what is stored, and stores it once, where it forbids ${what}`, () =>
+        asMute(
+          async (own) => {
+            await right(own.store.append(notifications, messages(1)));
+            for (const outcome of ['Stored', 'Duplicate']) {
+              const [first] = await right(own.store.appendOnce(notifications, [{ event: aMessage(), once }]));
+              expect(first?._tag).to.equal(outcome);
+            }
+            expect(await right(own.store.read(notifications, NO_OFFSET, 10))).to.have.length(2);
+            expect(own.logger.of('valkey_append_incomplete')).to.have.length(1);
+          },
+          ...grants,
+        ));
+    }
+
+    it('stores nothing of what it could not remember', () =>
+      asMute(async (own) => {
+        const refusal = await left(own.store.appendOnce(notifications, [{ event: aMessage(), once }]));
+        expect(refusal).to.include({ outcome: 'not_stored' });
+        expect(await right(own.store.read(notifications, NO_OFFSET, 10))).to.deep.equal([]);
+      }, '-set'));
+
+    it('remembers nothing of what it could not store', () =>
+      asMute(async (own) => {
+        const item = { event: aMessage(), once };
+        expect(await left(own.store.appendOnce(notifications, [item]))).to.include({ outcome: 'not_stored' });
+        expect(await own.connection.commands.exists(own.names.idempotency(once.key))).to.equal(0);
+      }, '-xadd'));
+  });
+
   describe('while Valkey is out of reach', () => {
     it('refuses to read at once, and in time when it is frozen; goes on by itself afterwards', async () => {
       const server = await startValkey();
