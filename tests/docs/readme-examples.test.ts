@@ -9,6 +9,7 @@ import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import { metric, poll } from '../support/client.js';
+import { isReady } from '../integration/fleet.js';
 import { eventually } from '../support/eventually.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { startProxy, type Proxy, type ProxyOptions } from '../support/proxy.js';
@@ -70,6 +71,7 @@ const describeExamples = (driver: string, options: () => Promise<ProxyOptions>):
       clock = new ManualClock(Date.now());
       proxy = await startProxy({ ...(await options()), clock });
       token = await proxy.token('reader');
+      await isReady(proxy);
     });
     afterEach(async () => {
       for (const client of clients) client.kill('SIGKILL');

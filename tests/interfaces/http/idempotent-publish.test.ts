@@ -1,5 +1,6 @@
 /** Publishing once, over HTTP, with every storage that a proxy can have. */
 import { expect } from 'chai';
+import { isReady } from '../../integration/fleet.js';
 import {
   bulk,
   freshTopic,
@@ -41,6 +42,7 @@ for (const [driver, options] of Object.entries(drivers)) {
         },
       });
       token = await proxy.token();
+      await isReady(proxy);
     });
     after(() => proxy.stop());
 
