@@ -1,60 +1,71 @@
-/** The command line of `npm run bench -- …`. */
+/** The command lines of `npm run bench -- …` and `npm run bench:profile -- …`. */
 import { parseArgs } from 'node:util';
 import { SCENARIOS } from './scenarios/registry.js';
+import type { Scenario } from './scenarios/scenario.js';
+import { DEFAULT_SIZES, isSize, QUICK_SIZES, REPLAYED_MAX, type Sizes } from './sizes.js';
 
 export type Driver = 'memory' | 'valkey';
 
 export interface Options {
+  /** What is made of the measurements: a table, a comparison with the peers, or charts over sizes. */
+  readonly mode: 'table' | 'compare' | 'sweep';
   /** Measured windows per scenario; the table shows their medians. Default 3. */
   readonly runs: number;
   /** Length of one measured window. Default 5. Shorter is noisier: the kernel counts CPU in steps of 10 ms. */
   readonly seconds: number;
-  readonly scenarios: readonly string[];
+  readonly scenarios: readonly Scenario[];
+  readonly sizes: Sizes;
   readonly driver: Driver;
   /** Each process on a core of its own, as far as there are cores. Default: where `taskset` exists. */
   readonly isPinned: boolean;
-  /** Where latest.json and latest.md go. */
+  /** Where the results go. */
   readonly out: string;
-  /** Folder for CPU profiles of the service; undefined: none are written. They slow the service down. */
-  readonly profile: string | undefined;
 }
 
 const USAGE = `npm run bench -- [options]
   --runs N            measured windows per scenario (default 3)
   --seconds S         length of one window (default 5)
   --scenario NAME     only this one; may be repeated: ${SCENARIOS.map(({ name }) => name).join(', ')}
+  --size NAME=N       how large a scenario is; may be repeated: ${Object.entries(DEFAULT_SIZES)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(', ')}
+  --quick             small sizes, one window of 2 s: to see that everything works
+  --compare           the same against the peers that are installed
+  --sweep             over many sizes, as charts
   --driver DRIVER     valkey (default) or memory
   --no-pin            let the kernel move the processes between cores
-  --out DIR           where latest.json and latest.md go (default benchmarks/results)
-  --profile DIR       also write CPU profiles of the service (its figures are then too high)`;
+  --out DIR           where the results go (default benchmarks/results; with --quick nowhere)`;
 
 /** Longer than an hour is a mistake in the unit. */
 const SECONDS_MAX = 3600;
 const RUNS_MAX = 100;
+const SIZE_MAX = 10_000_000;
+const RESULTS = 'benchmarks/results';
+const QUICK = { runs: '1', seconds: '2' };
+const USUAL = { runs: '3', seconds: '5' };
+
+export class UsageError extends Error {}
 
 /** A mistake on the command line is thrown as an error with the usage as its message. */
 export const parseOptions = (args: readonly string[]): Options => {
-  const { values } = parse(args);
+  const values = parse(args);
   if (values.help === true) throw new UsageError(USAGE);
-  const names = SCENARIOS.map(({ name }) => name);
-  const scenarios = values.scenario ?? names;
-  const unknown = scenarios.find((name) => !names.includes(name));
-  if (unknown !== undefined) throw new UsageError(`no scenario is called ${unknown}\n${USAGE}`);
+  const isQuick = values.quick === true;
+  const usual = isQuick ? QUICK : USUAL;
+  if (values.compare === true && values.sweep === true) throw wrong('--compare and --sweep are two runs');
   const driver = values.driver ?? 'valkey';
-  if (driver !== 'valkey' && driver !== 'memory')
-    throw new UsageError(`no driver is called ${driver}\n${USAGE}`);
+  if (driver !== 'valkey' && driver !== 'memory') throw wrong(`no driver is called ${driver}`);
   return {
-    runs: Math.ceil(numberOf('--runs', values.runs ?? '3', RUNS_MAX)),
-    seconds: numberOf('--seconds', values.seconds ?? '5', SECONDS_MAX),
-    scenarios,
+    mode: values.compare === true ? 'compare' : values.sweep === true ? 'sweep' : 'table',
+    runs: Math.ceil(numberOf('--runs', values.runs ?? usual.runs, RUNS_MAX)),
+    seconds: numberOf('--seconds', values.seconds ?? usual.seconds, SECONDS_MAX),
+    scenarios: chosen(values.scenario),
+    sizes: sizesOf(isQuick ? QUICK_SIZES : DEFAULT_SIZES, values.size ?? []),
     driver,
     isPinned: values['no-pin'] !== true,
-    out: values.out ?? 'benchmarks/results',
-    profile: values.profile,
+    out: values.out ?? (isQuick ? '' : RESULTS),
   };
 };
-
-export class UsageError extends Error {}
 
 const parse = (args: readonly string[]) => {
   try {
@@ -65,19 +76,38 @@ const parse = (args: readonly string[]) => {
         runs: { type: 'string' },
         seconds: { type: 'string' },
         scenario: { type: 'string', multiple: true },
+        size: { type: 'string', multiple: true },
+        quick: { type: 'boolean' },
+        compare: { type: 'boolean' },
+        sweep: { type: 'boolean' },
         driver: { type: 'string' },
         'no-pin': { type: 'boolean' },
         out: { type: 'string' },
-        profile: { type: 'string' },
       },
-    });
+    }).values;
   } catch (error) {
-    throw new UsageError(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
+    throw wrong(error instanceof Error ? error.message : String(error));
   }
 };
+
+const chosen = (names: readonly string[] | undefined): readonly Scenario[] => {
+  const unknown = names?.find((name) => !SCENARIOS.some((scenario) => scenario.name === name));
+  if (unknown !== undefined) throw wrong(`no scenario is called ${unknown}`);
+  return SCENARIOS.filter(({ name }) => names?.includes(name) ?? true);
+};
+
+const sizesOf = (defaults: Sizes, given: readonly string[]): Sizes =>
+  given.reduce((sizes, text) => {
+    const [name = '', value = ''] = text.split('=', 2);
+    if (!isSize(name)) throw wrong(`no size is called ${name}`);
+    const max = name === 'replayed' ? REPLAYED_MAX : SIZE_MAX;
+    return { ...sizes, [name]: Math.ceil(numberOf(`--size ${name}`, value, max)) };
+  }, defaults);
 
 const numberOf = (option: string, text: string, max: number): number => {
   const number = Number(text);
   if (number > 0 && number <= max) return number;
-  throw new UsageError(`${option} must be a number above 0 and at most ${max}\n${USAGE}`);
+  throw wrong(`${option} must be a number above 0 and at most ${max}`);
 };
+
+const wrong = (what: string): UsageError => new UsageError(`${what}\n${USAGE}`);

@@ -1,17 +1,21 @@
 /**
  * One kept-alive HTTP connection with one request at a time, on a plain TCP socket: node:http as a client costs more
- * than the service it would measure. Understands what this service answers, and nothing more of HTTP.
+ * than the service it would measure. Understands what the services answer, and nothing more of HTTP.
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { RECEIVED } from './receive-buffer.js';
 
-/** `status` 0: the connection has ended before the answer. */
-export type OnAnswer = (status: number, body: () => string) => void;
+/**
+ * The head of the answer lies before `bodyAt`, its body between `bodyAt` and `end`; valid until this returns.
+ * `status` 0: the connection has ended before the answer.
+ */
+export type OnAnswer = (status: number, bytes: Buffer, bodyAt: number, end: number) => void;
 
 const HEAD_END = Buffer.from('\r\n\r\n');
 const CONTENT_LENGTH = Buffer.from('Content-Length: ');
 const NOTHING = Buffer.alloc(0);
+const ENDED = Buffer.from('the connection has ended');
 const ZERO = 0x30;
 /** `HTTP/1.1 201`: where the digits of the status are. */
 const STATUS_AT = 9;
@@ -19,8 +23,9 @@ const STATUS_AT = 9;
 export class HttpConnection {
   private rest: Buffer = NOTHING;
   private onAnswer: OnAnswer | undefined;
+  private hasEnded = false;
 
-  private constructor(private socket: Socket) {}
+  private constructor(private readonly socket: Socket) {}
 
   static async open(port: number): Promise<HttpConnection> {
     const socket: Socket = connect({
@@ -38,18 +43,15 @@ export class HttpConnection {
     const connection = new HttpConnection(socket);
     await once(socket, 'connect');
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => connection.answer(0, () => 'the connection has ended'));
+    socket.on('close', () => connection.onEnd());
     return connection;
-  }
-
-  get isBusy(): boolean {
-    return this.onAnswer !== undefined;
   }
 
   /** `request` must not change before it is answered. */
   send(request: Buffer, onAnswer: OnAnswer): void {
     this.onAnswer = onAnswer;
-    this.socket.write(request);
+    if (this.hasEnded) process.nextTick(() => this.onEnd());
+    else this.socket.write(request);
   }
 
   close(): void {
@@ -57,11 +59,16 @@ export class HttpConnection {
     this.socket.destroy();
   }
 
+  private onEnd(): void {
+    this.hasEnded = true;
+    this.answer(0, ENDED, 0, ENDED.length);
+  }
+
   private onBytes(received: Buffer): void {
     const bytes = this.rest.length === 0 ? received : Buffer.concat([this.rest, received]);
     const headEnd = bytes.indexOf(HEAD_END);
     const bodyAt = headEnd + HEAD_END.length;
-    const end = headEnd === -1 ? Infinity : bodyAt + contentLength(bytes);
+    const end = headEnd === -1 ? Infinity : bodyAt + contentLength(bytes, headEnd);
     if (bytes.length < end) {
       this.rest = Buffer.from(bytes);
       return;
@@ -69,19 +76,20 @@ export class HttpConnection {
     this.rest = NOTHING;
     const status =
       (bytes[STATUS_AT]! - ZERO) * 100 + (bytes[STATUS_AT + 1]! - ZERO) * 10 + (bytes[STATUS_AT + 2]! - ZERO);
-    this.answer(status, () => bytes.toString('utf8', bodyAt, end));
+    this.answer(status, bytes, bodyAt, end);
   }
 
-  private answer(status: number, body: () => string): void {
+  private answer(...answer: Parameters<OnAnswer>): void {
     const { onAnswer } = this;
     this.onAnswer = undefined;
-    onAnswer?.(status, body);
+    onAnswer?.(...answer);
   }
 }
 
-const contentLength = (bytes: Buffer): number => {
+const contentLength = (bytes: Buffer, headEnd: number): number => {
   const header = bytes.indexOf(CONTENT_LENGTH);
-  if (header === -1) throw new Error(`an answer without Content-Length:\n${bytes.toString('latin1')}`);
+  if (header === -1 || header > headEnd)
+    throw new Error(`an answer without Content-Length:\n${bytes.toString('latin1')}`);
   let length = 0;
   for (let at = header + CONTENT_LENGTH.length; bytes[at]! >= ZERO; at++)
     length = length * 10 + bytes[at]! - ZERO;

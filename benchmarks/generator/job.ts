@@ -1,23 +1,28 @@
 /** What the benchmark asks of the load generator, and what it answers. Both travel between processes. */
+import type { ClientName } from './clients/client-name.js';
 import type { Percentiles } from './latencies.js';
+import type { Sizes } from '../sizes.js';
 
 export interface Job {
   readonly scenario: string;
   readonly seconds: number;
+  readonly sizes: Sizes;
+  /** How to talk to the service. */
+  readonly client: ClientName;
   /** Where the service listens, on loopback. */
   readonly port: number;
   /** May publish everywhere. */
   readonly apiKey: string;
   /** Signs a token for every subscriber. */
   readonly jwtSecret: string;
-  readonly servicePid: number;
-  /** Undefined with the memory driver. */
-  readonly valkeyPid: number | undefined;
+  readonly servicePids: readonly number[];
+  /** Of Valkey; none where the service keeps everything in its own memory. */
+  readonly storePids: readonly number[];
 }
 
 export interface CpuSeconds {
   readonly service: number;
-  readonly valkey: number | undefined;
+  readonly store: number | undefined;
   readonly generator: number;
 }
 
@@ -31,12 +36,20 @@ export interface Faults {
   readonly failed: number;
 }
 
+/** A number that only this scenario has. */
+export interface Figure {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+}
+
 /** One measured window. */
 export interface Measurement extends Faults {
   readonly count: number;
   readonly elapsedSeconds: number;
   readonly cpu: CpuSeconds;
   readonly latencyMs: Percentiles | undefined;
+  readonly figures: readonly Figure[];
   /** The first failures, in words. */
   readonly failures: readonly string[];
 }

@@ -24,7 +24,7 @@ process.on('message', (job: Job) => {
 
 // The parent is gone without saying goodbye, so nobody else is left to end the servers.
 process.on('disconnect', () => {
-  for (const pid of [last?.servicePid, last?.valkeyPid]) if (pid !== undefined) kill(pid);
+  for (const pid of [...(last?.servicePids ?? []), ...(last?.storePids ?? [])]) kill(pid);
   process.exit(1);
 });
 

@@ -2,14 +2,14 @@
  * The payload of every message: a sequence number to check deliveries with and the time it was sent at, both of fixed
  * width, so that they are written into and read out of bytes in place.
  */
+import { readDigits, writeDigits } from './digits.js';
 
 /** Nothing else in a frame contains it, so the number behind it is found by looking for one byte. */
-const MARK = 0x7e;
+export const MARK = 0x7e;
 const SEQUENCE_DIGITS = 10;
 const TIME_DIGITS = 13;
 const TIME_AFTER_MARK = 1 + SEQUENCE_DIGITS + '","at":"'.length;
 const PAYLOAD_BYTES = 200;
-const ZERO = 0x30;
 
 const head = `{"seq":"~${'0'.repeat(SEQUENCE_DIGITS)}","at":"${'0'.repeat(TIME_DIGITS)}","pad":"`;
 
@@ -43,17 +43,3 @@ export const sequenceAt = (bytes: Buffer, mark: number): number =>
 /** On the clock of this process (`performance.now`). */
 export const sentAtMs = (bytes: Buffer, mark: number): number =>
   readDigits(bytes, mark + TIME_AFTER_MARK, TIME_DIGITS) / 1000;
-
-const writeDigits = (bytes: Buffer, start: number, digits: number, value: number): void => {
-  let rest = value;
-  for (let at = start + digits - 1; at >= start; at--) {
-    bytes[at] = ZERO + (rest % 10);
-    rest = Math.floor(rest / 10);
-  }
-};
-
-const readDigits = (bytes: Buffer, start: number, digits: number): number => {
-  let value = 0;
-  for (let at = start; at < start + digits; at++) value = value * 10 + bytes[at]! - ZERO;
-  return value;
-};

@@ -1,6 +1,6 @@
 /**
- * A WebSocket client on a plain TCP socket, made to receive much at little cost: message frames are handed on as bytes
- * where they lie, and only the few other frames are parsed.
+ * A WebSocket client on a plain TCP socket, made to receive much at little cost: text frames are handed on as bytes
+ * where they lie. What they mean is for the client of each service to know.
  */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -8,35 +8,38 @@ import { connect, type Socket } from 'node:net';
 import { CLOSE, PING, PONG, TEXT, clientFrame } from './client-frames.js';
 import { FrameScanner } from './frame-scanner.js';
 import { RECEIVED } from './receive-buffer.js';
+import { headerSize, opcodeOf, serverFrameSize } from './server-frames.js';
 
 export interface WebSocketEvents {
-  /** A message frame; its content lies between `start` and `end` and is valid until this returns. */
-  readonly onMessage: (bytes: Buffer, start: number, end: number) => void;
+  /** The content of a text frame lies between `start` and `end` and is valid until this returns. */
+  readonly onText: (bytes: Buffer, start: number, end: number) => void;
   /** Everything that was received in one go has been handed on. */
   readonly onReceived: () => void;
-  /** The server has closed, told a gap or an error. */
+  /** The server has closed. */
   readonly onFailure: (what: string) => void;
 }
 
-type Reply = Readonly<Record<string, unknown>>;
+export interface Endpoint {
+  readonly port: number;
+  readonly path: string;
+  /** Whole header lines, each with its line end. */
+  readonly headers: string;
+}
 
 const HEAD_END = '\r\n\r\n';
-/** `{"type":"message",…`: every frame names its type first, and no other type begins with an m. */
-const TYPE_AT = '{"type":"'.length;
-const LETTER_M = 0x6d;
 
 export class WebSocket {
-  private readonly scanner = new FrameScanner((...frame) => this.onFrame(...frame));
+  private readonly scanner = new FrameScanner(serverFrameSize, (...frame) => this.onFrame(...frame));
   private handshake: string | undefined = '';
-  private onReply: ((reply: Reply) => void) | undefined;
   private isClosing = false;
+  private onUpgraded: (refusal?: Error) => void = () => undefined;
 
   private constructor(
     private readonly socket: Socket,
     private readonly events: WebSocketEvents,
   ) {}
 
-  static async open(port: number, token: string, events: WebSocketEvents): Promise<WebSocket> {
+  static async open({ port, path, headers }: Endpoint, events: WebSocketEvents): Promise<WebSocket> {
     const socket: Socket = connect({
       port,
       host: '127.0.0.1',
@@ -53,21 +56,16 @@ export class WebSocket {
     await once(socket, 'connect');
     socket.on('error', (error) => webSocket.fail(error.message));
     socket.on('close', () => webSocket.fail('the connection has ended'));
-    const upgraded = new Promise<Reply>((resolve) => (webSocket.onReply = resolve));
+    const upgraded = new Promise<void>((resolve, reject) => {
+      webSocket.onUpgraded = (refusal) => (refusal === undefined ? resolve() : reject(refusal));
+    });
     socket.write(
-      `GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
         `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n` +
-        `Authorization: Bearer ${token}\r\n\r\n`,
+        `${headers}\r\n`,
     );
     await upgraded;
     return webSocket;
-  }
-
-  /** Sends a frame that is answered by a frame; one at a time. */
-  request(frame: Reply): Promise<Reply> {
-    const replied = new Promise<Reply>((resolve) => (this.onReply = resolve));
-    this.write(clientFrame(TEXT, Buffer.from(JSON.stringify(frame))));
-    return replied;
   }
 
   write(frames: Buffer): void {
@@ -99,29 +97,23 @@ export class WebSocket {
       return text.length;
     }
     this.handshake = undefined;
-    if (answer.startsWith('HTTP/1.1 101')) this.reply({ type: 'upgraded' });
-    else this.fail(`the upgrade was answered: ${answer}`);
+    if (answer.startsWith('HTTP/1.1 101')) this.onUpgraded();
+    else this.onUpgraded(new Error(`the upgrade was answered: ${answer}`));
     return end + HEAD_END.length - before;
   }
 
-  private onFrame(opcode: number, bytes: Buffer, start: number, end: number): void {
-    if (opcode === TEXT) {
-      if (bytes[start + TYPE_AT] === LETTER_M) this.events.onMessage(bytes, start, end);
-      else this.onOther(JSON.parse(bytes.toString('utf8', start, end)) as Reply);
-    } else if (opcode === PING) this.write(clientFrame(PONG, bytes.subarray(start, end)));
-    else if (opcode === CLOSE)
-      this.fail(`closed with ${end - start < 2 ? 'no code' : bytes.readUInt16BE(start)}`);
-  }
-
-  private onOther(frame: Reply): void {
-    if (frame['type'] === 'gap' || frame['type'] === 'error') this.fail(JSON.stringify(frame));
-    else this.reply(frame);
-  }
-
-  private reply(reply: Reply): void {
-    const { onReply } = this;
-    this.onReply = undefined;
-    onReply?.(reply);
+  private onFrame(bytes: Buffer, at: number, end: number): void {
+    const start = at + headerSize(bytes, at);
+    switch (opcodeOf(bytes, at)) {
+      case TEXT:
+        this.events.onText(bytes, start, end);
+        return;
+      case PING:
+        this.write(clientFrame(PONG, bytes.subarray(start, end)));
+        return;
+      case CLOSE:
+        this.fail(`closed with ${end - start < 2 ? 'no code' : bytes.readUInt16BE(start)}`);
+    }
   }
 
   private fail(what: string): void {

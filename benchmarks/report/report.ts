@@ -1,74 +1,78 @@
-/** The results as a Markdown table for people and as JSON for whatever compares them. */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { format, resolveConfig } from 'prettier';
+/** The results as a Markdown table for people; the same as JSON is for whatever compares them. */
 import type { Options } from '../options.js';
+import type { Unit } from '../scenarios/scenario.js';
 import type { Cores } from '../servers/cores.js';
 import type { Machine } from './machine.js';
-import type { Summary } from './summary.js';
+import { limitOf, type Summary } from './summary.js';
+import { digits, latencies, percent, short, table, whole } from './table.js';
 
-export interface Report {
+/** What the figures were measured on and how; without it they say nothing. */
+export interface Context {
   readonly date: string;
   readonly machine: Machine;
-  readonly options: Pick<Options, 'runs' | 'seconds' | 'driver'>;
+  readonly options: Pick<Options, 'runs' | 'seconds' | 'driver' | 'sizes'>;
   readonly cores: Cores;
+}
+
+export interface Report extends Context {
   readonly scenarios: readonly Summary[];
 }
 
-const COLUMNS: readonly (readonly [title: string, cell: (summary: Summary) => string])[] = [
+const COLUMNS: readonly (readonly [title: string, cell: (summary: Summary, context: Context) => string])[] = [
   ['scenario', ({ title }) => title],
-  ['per second', ({ perSecond, unit }) => `${Math.round(perSecond).toLocaleString('en')} ${plural(unit)}`],
+  ['per second', ({ perSecond, unit }) => `${whole(perSecond)} ${plural(unit)}`],
   ['proxy µs', ({ serviceMicroseconds }) => digits(serviceMicroseconds, 2)],
-  ['Valkey µs', ({ valkeyMicroseconds }) => digits(valkeyMicroseconds, 2)],
+  ['Valkey µs', ({ storeMicroseconds }) => digits(storeMicroseconds, 2)],
   ['generator µs', ({ generatorMicroseconds }) => digits(generatorMicroseconds, 2)],
   [
     'busy: proxy / Valkey / generator',
-    ({ serviceBusy, valkeyBusy, generatorBusy }) =>
-      [serviceBusy, valkeyBusy, generatorBusy].map(percent).join(' / '),
+    ({ serviceBusy, storeBusy, generatorBusy }) =>
+      [serviceBusy, storeBusy, generatorBusy].map(percent).join(' / '),
   ],
-  [
-    'p50 / p95 / p99 ms',
-    ({ p50Ms, p95Ms, p99Ms }) => [p50Ms, p95Ms, p99Ms].map((ms) => digits(ms, 2)).join(' / '),
-  ],
+  ['limited by', (summary, { cores }) => limitOf(summary, isCoreShared(cores))],
+  ['p50 / p95 / p99 ms', latencies],
   ['lost', ({ lost }) => String(lost)],
   ['duplicated', ({ duplicated }) => String(duplicated)],
   ['reordered', ({ reordered }) => String(reordered)],
   ['failed', ({ failed }) => String(failed)],
 ];
 
-export const toMarkdown = ({ date, machine, options, cores, scenarios }: Report): string => {
+export const toMarkdown = (report: Report): string => {
+  const figures = report.scenarios.flatMap(({ title, figures: own }) =>
+    own.map(({ name, value, unit }) => [title, name, `${short(value)} ${unit}`]),
+  );
+  return [
+    describeContext(report),
+    table(
+      COLUMNS.map(([title]) => title),
+      report.scenarios.map((summary) => COLUMNS.map(([, cell]) => cell(summary, report))),
+    ),
+    ...(figures.length === 0 ? [] : [table(['scenario', 'figure', 'value'], figures)]),
+    '',
+  ].join('\n\n');
+};
+
+export const describeContext = ({ date, machine, options, cores }: Context): string => {
   const { cpu, cores: coreCount, memoryGiB, system, node, valkey, loadBefore } = machine;
-  const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   const pinning =
     cores.service === undefined
       ? 'processes not pinned'
       : `proxy on core ${cores.service}, Valkey on ${cores.valkey}, generator on ${cores.generator}`;
-  return [
+  return (
     `${date.slice(0, 10)}, ${cpu}, ${coreCount} cores, ${memoryGiB} GiB, ${system}, Node ${node}, Valkey ${valkey}; ` +
-      `driver ${options.driver}, medians of ${options.runs} × ${options.seconds} s; ${pinning}; ` +
-      `load before the start ${loadBefore.toFixed(2)}.`,
-    '',
-    row(COLUMNS.map(([title]) => title)),
-    row(COLUMNS.map((_, i) => (i === 0 ? '---' : '---:'))),
-    ...scenarios.map((summary) => row(COLUMNS.map(([, cell]) => cell(summary)))),
-    '',
-  ].join('\n');
+    `driver ${options.driver}, medians of ${options.runs} × ${options.seconds} s; ${pinning}; ` +
+    `load before the start ${loadBefore.toFixed(2)}.`
+  );
 };
 
-/** Formatted like everything else in the repository, where the newest results are kept. */
-export const writeReport = async (folder: string, report: Report): Promise<void> => {
-  const files = { 'latest.md': toMarkdown(report), 'latest.json': JSON.stringify(report) };
-  mkdirSync(folder, { recursive: true });
-  for (const [name, text] of Object.entries(files)) {
-    const filepath = join(folder, name);
-    writeFileSync(filepath, await format(text, { ...(await resolveConfig(filepath)), filepath }));
-  }
+/** Where nobody is pinned, nobody knows; then the kernel gives each what there is. */
+export const isCoreShared = ({ valkey, generator }: Cores): boolean =>
+  valkey !== undefined && valkey === generator;
+
+const PLURALS: Readonly<Record<Unit, string>> = {
+  message: 'messages',
+  delivery: 'deliveries',
+  connection: 'connections',
 };
 
-const plural = (unit: Summary['unit']): string => (unit === 'delivery' ? 'deliveries' : 'messages');
-
-const digits = (value: number | undefined, count: number): string =>
-  value === undefined ? '–' : value.toFixed(count);
-
-const percent = (share: number | undefined): string =>
-  share === undefined ? '–' : `${Math.round(share * 100)} %`;
+const plural = (unit: Unit): string => PLURALS[unit];

@@ -1,95 +1,100 @@
-/**
- * Delivery: one topic to many sockets. At a fixed rate it shows latency; in a closed loop, where the next message is
- * published when the ones before have arrived everywhere, it shows what one core can do without queues that hide it.
- */
+/** Delivery: messages of one or many topics to many sockets or polls, over a window of time. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { CpuMeter } from '../generator/cpu-meter.js';
 import { DeliveryCheck } from '../generator/delivery-check.js';
 import type { Job, Measurement } from '../generator/job.js';
 import { Latencies } from '../generator/latencies.js';
-import { Publisher } from '../generator/publisher.js';
+import { lanesPerTopic, Publisher } from '../generator/publisher.js';
+import { TopicSet } from '../generator/topic-set.js';
 import { until, within } from '../generator/until.js';
-import { CONNECT_TIMEOUT_MS, DRAIN_TIMEOUT_MS, freshTopic, shown, WARM_UP_MS } from './scenario.js';
-import { openSubscribers, type Subscribers } from './subscribers.js';
+import { makePacer, type Pace } from './pace.js';
+import { openReceivers, type ReceiversSettings } from './receivers.js';
+import { CONNECT_TIMEOUT_MS, DRAIN_TIMEOUT_MS, shown, WARM_UP_MS } from './scenario.js';
 
 export interface DeliveryShape {
-  readonly subscribers: number;
-  /** At-least-once with a client_id, every message acknowledged; otherwise at-most-once for as long as connected. */
-  readonly isDurable: boolean;
-  /** Messages in one request. */
-  readonly batch: number;
+  /** Evenly spread over the topics. */
+  readonly receivers: number;
+  readonly topics: number;
+  readonly by?: 'socket' | 'poll';
+  /** At-least-once with a client_id, every message acknowledged; otherwise at-most-once. */
+  readonly isDurable?: boolean;
+  /** Messages in one request. Default 1. */
+  readonly batch?: number;
   readonly pace: Pace;
+  /** Producers. At a fixed rate there must be more than the rate times the time that an answer takes. */
+  readonly lanes?: number;
 }
 
-export type Pace =
-  /** As many messages under way as this, and never more. */
-  | { readonly underWay: number }
-  /** Messages per second, whatever happens to the ones before. */
-  | { readonly perSecond: number };
-
-/** A publish may be answered after its deliveries, so there are more lanes than messages under way. */
-const LANES = 16;
+/** A publish may be answered after its deliveries, so there are at least as many lanes as messages under way. */
+const LANES_DEFAULT = 64;
 /** The service records acknowledgements every 100 ms; what that costs belongs to the window. */
 const COMMIT_MS = 300;
 /** Whatever was not recorded as acknowledged is delivered again by then. */
 const REDELIVERY_MS = 500;
 
 export const delivery = async (job: Job, shape: DeliveryShape): Promise<Measurement> => {
-  const { batch, isDurable } = shape;
-  const topic = freshTopic('delivery');
-  const check = new DeliveryCheck(shape.subscribers, LANES);
-  const publisher = await within(
-    Publisher.open(job, { topic, lanes: LANES, batch }),
-    CONNECT_TIMEOUT_MS,
-    'connecting',
-  );
+  const isDurable = shape.isDurable ?? false;
+  const lanes = shape.lanes ?? LANES_DEFAULT;
+  const perMessage = shape.receivers / shape.topics;
+  const topics = new TopicSet('delivery', shape.topics);
+  const check = new DeliveryCheck({
+    subscribers: shape.receivers,
+    topics: shape.topics,
+    lanes: lanesPerTopic(topics, lanes),
+  });
   let latencies = new Latencies();
-  let onReceived = (): void => undefined;
-  const subscriberSettings = {
-    count: shape.subscribers,
-    subscription: { topics: [topic], delivery: isDurable ? 'at_least_once' : 'at_most_once' },
+  const settings: ReceiversSettings = {
+    count: shape.receivers,
+    topics,
     isDurable,
-    onDelivery: (subscriber: number, sequence: number) => check.onDelivery(subscriber, sequence),
+    ...(shape.by === undefined ? {} : { by: shape.by }),
+    onDelivery: (receiver, sequence) => check.onDelivery(receiver, sequence),
   };
-  const subscribers = await openSubscribers(job, {
-    ...subscriberSettings,
+  let onReceived = (): void => undefined;
+  const receivers = await openReceivers(job, {
+    ...settings,
     onLatency: (milliseconds) => latencies.add(milliseconds),
     onReceived: () => onReceived(),
   });
-  const pacer =
-    'perSecond' in shape.pace
-      ? fixedRate(publisher, shape.pace.perSecond)
-      : closedLoop(publisher, subscribers, shape.subscribers, batch, shape.pace.underWay);
-  onReceived = () => pacer.onReceived();
-  publisher.onAnswer = () => pacer.onReceived();
+  // Only now: with many receivers the service would have ended connections that have done nothing for so long.
+  const publisher = await within(
+    Publisher.open(job, { topics, lanes, batch: shape.batch ?? 1 }),
+    CONNECT_TIMEOUT_MS,
+    'connecting',
+  );
+  const pacer = makePacer(shape.pace, publisher, () => receivers.received / perMessage);
+  onReceived = () => pacer.pump();
+  publisher.onAnswer = () => pacer.pump();
   const meter = new CpuMeter(job);
 
   pacer.start();
   await delay(WARM_UP_MS);
-  const before = subscribers.received;
+  const before = receivers.received;
   latencies = new Latencies();
   const begunAt = performance.now();
   meter.start();
   await delay(job.seconds * 1000);
   pacer.stop();
   await until(
-    () => publisher.isIdle && subscribers.received >= publisher.answered * shape.subscribers,
+    () => publisher.isIdle && receivers.received >= publisher.answered * perMessage,
     DRAIN_TIMEOUT_MS,
   );
-  const isHeard = !isDurable || (await subscribers.areHeard(DRAIN_TIMEOUT_MS));
+  const isAnswered = publisher.isIdle;
+  const isHeard = !isDurable || (await receivers.areHeard(DRAIN_TIMEOUT_MS));
   // Without acknowledgements the window ends with the last delivery; with them, when the last one has been heard.
-  const endedAt = isDurable ? performance.now() : subscribers.receivedAt;
+  const endedAt = isDurable ? performance.now() : receivers.receivedAt;
   if (isDurable) await delay(COMMIT_MS);
   const cpu = meter.stop();
-  const count = subscribers.received - before;
-  subscribers.close();
+  const count = receivers.received - before;
+  receivers.close();
   publisher.close();
 
-  const failures = [...publisher.failures, ...subscribers.failures, ...pacer.failures];
+  const failures = [...publisher.failures, ...receivers.failures];
+  if (!isAnswered) failures.push('not every request was answered');
   if (!isHeard) failures.push('not every socket has answered a ping');
   if (isDurable) {
     // The same clients come back: a message that is delivered now was acknowledged in vain, and counts as duplicated.
-    const again = await openSubscribers(job, subscriberSettings);
+    const again = await openReceivers(job, settings);
     await delay(REDELIVERY_MS);
     failures.push(...again.failures);
     again.close();
@@ -99,71 +104,9 @@ export const delivery = async (job: Job, shape: DeliveryShape): Promise<Measurem
     elapsedSeconds: (endedAt - begunAt) / 1000,
     cpu,
     latencyMs: latencies.percentiles(),
-    ...check.finish(publisher.answeredByLane),
+    ...check.finish((topic, lane) => publisher.answeredOn(topic, lane)),
     failed: failures.length,
+    figures: [],
     failures: shown(failures),
-  };
-};
-
-interface Pacer {
-  readonly failures: readonly string[];
-  start(): void;
-  stop(): void;
-  /** Something has arrived or was answered: there may be room for more. */
-  onReceived(): void;
-}
-
-const closedLoop = (
-  publisher: Publisher,
-  subscribers: Subscribers,
-  subscriberCount: number,
-  batch: number,
-  underWay: number,
-): Pacer => {
-  let isOn = false;
-  const pump = (): void => {
-    while (
-      isOn &&
-      publisher.hasFreeLane &&
-      (publisher.sent + batch - underWay) * subscriberCount <= subscribers.received
-    ) {
-      publisher.publish(performance.now());
-    }
-  };
-  return {
-    failures: [],
-    start: () => {
-      isOn = true;
-      pump();
-    },
-    stop: () => (isOn = false),
-    onReceived: pump,
-  };
-};
-
-/**
- * Messages are stamped with the time at which they were due, not with the one at which they were sent: a service that
- * makes the generator late must not look faster for it ("coordinated omission").
- */
-const fixedRate = (publisher: Publisher, perSecond: number): Pacer => {
-  const failures: string[] = [];
-  const intervalMs = 1000 / perSecond;
-  let timer: NodeJS.Timeout | undefined;
-  let dueAt = 0;
-  const tick = (): void => {
-    for (const now = performance.now(); dueAt <= now; dueAt += intervalMs) {
-      if (publisher.hasFreeLane) publisher.publish(dueAt);
-      else failures.push('no connection was free when a message was due');
-    }
-    timer = setTimeout(tick, dueAt - performance.now());
-  };
-  return {
-    failures,
-    start: () => {
-      dueAt = performance.now();
-      tick();
-    },
-    stop: () => clearTimeout(timer),
-    onReceived: () => undefined,
   };
 };

@@ -5,29 +5,22 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { CpuMeter } from '../generator/cpu-meter.js';
 import { DeliveryCheck } from '../generator/delivery-check.js';
-import type { Job, Measurement } from '../generator/job.js';
+import type { Faults, Job, Measurement } from '../generator/job.js';
 import { Latencies } from '../generator/latencies.js';
-import { Publisher } from '../generator/publisher.js';
+import { Publisher, type PublisherSettings } from '../generator/publisher.js';
+import { TopicSet } from '../generator/topic-set.js';
 import { until, within } from '../generator/until.js';
-import { CONNECT_TIMEOUT_MS, DRAIN_TIMEOUT_MS, freshTopic, shown, WARM_UP_MS } from './scenario.js';
-import { openSubscribers } from './subscribers.js';
+import { openReceivers } from './receivers.js';
+import { CONNECT_TIMEOUT_MS, DRAIN_TIMEOUT_MS, shown, WARM_UP_MS } from './scenario.js';
 
-export interface IngestShape {
-  readonly connections: number;
-  /** Messages in one request. */
-  readonly batch: number;
-}
+export type IngestShape = Omit<PublisherSettings, 'topics'>;
 
 /** Reading back is paged by the service and is not what is measured: it gets time by the number of messages. */
 const READ_BACK_MS_PER_MESSAGE = 0.1;
 
-export const ingest = async (job: Job, { connections, batch }: IngestShape): Promise<Measurement> => {
-  const topic = freshTopic('ingest');
-  const publisher = await within(
-    Publisher.open(job, { topic, lanes: connections, batch }),
-    CONNECT_TIMEOUT_MS,
-    'connecting',
-  );
+export const ingest = async (job: Job, shape: IngestShape): Promise<Measurement> => {
+  const topics = new TopicSet('ingest', 1);
+  const publisher = await within(Publisher.open(job, { ...shape, topics }), CONNECT_TIMEOUT_MS, 'connecting');
   const meter = new CpuMeter(job);
   let isOver = false;
   let latencies = new Latencies();
@@ -49,38 +42,47 @@ export const ingest = async (job: Job, { connections, batch }: IngestShape): Pro
   meter.start();
   await delay(job.seconds * 1000);
   isOver = true;
-  await until(() => publisher.isIdle, DRAIN_TIMEOUT_MS);
+  const isAnswered = await until(() => publisher.isIdle, DRAIN_TIMEOUT_MS);
   const cpu = meter.stop();
   const count = publisher.answered - before;
   const elapsedSeconds = (answeredAt - begunAt) / 1000;
   publisher.close();
 
-  const check = await readBack(job, topic, connections, publisher.answered);
-  const failures = [...publisher.failures, ...check.failures];
+  const readBack = await (job.client === 'pulsar' ? readAll(job, topics, publisher) : nothingRead);
+  const failures = [...publisher.failures, ...readBack.failures];
+  if (!isAnswered) failures.push('not every request was answered');
   return {
+    ...readBack,
     count,
     elapsedSeconds,
     cpu,
     latencyMs: latencies.percentiles(),
-    ...check.deliveries.finish(publisher.answeredByLane),
     failed: failures.length,
+    figures: [],
     failures: shown(failures),
   };
 };
 
-const readBack = async (
-  job: Job,
-  topic: string,
-  lanes: number,
-  count: number,
-): Promise<{ readonly deliveries: DeliveryCheck; readonly failures: readonly string[] }> => {
-  const deliveries = new DeliveryCheck(1, lanes);
-  const subscribers = await openSubscribers(job, {
+interface ReadBack extends Omit<Faults, 'failed'> {
+  readonly failures: readonly string[];
+}
+
+/** The peers keep the last messages at most; nothing is said about what has become of the others. */
+const nothingRead: ReadBack = { lost: 0, duplicated: 0, reordered: 0, failures: [] };
+
+const readAll = async (job: Job, topics: TopicSet, publisher: Publisher): Promise<ReadBack> => {
+  const count = publisher.answered;
+  const check = new DeliveryCheck({ subscribers: 1, topics: 1, lanes: publisher.lanesPerTopic });
+  const receivers = await openReceivers(job, {
     count: 1,
-    subscription: { topics: [topic], delivery: 'at_most_once', from: 'earliest' },
-    onDelivery: (subscriber, sequence) => deliveries.onDelivery(subscriber, sequence),
+    topics,
+    from: 'earliest',
+    onDelivery: (receiver, sequence) => check.onDelivery(receiver, sequence),
   });
-  await until(() => subscribers.received >= count, DRAIN_TIMEOUT_MS + count * READ_BACK_MS_PER_MESSAGE);
-  subscribers.close();
-  return { deliveries, failures: subscribers.failures };
+  await until(() => receivers.received >= count, DRAIN_TIMEOUT_MS + count * READ_BACK_MS_PER_MESSAGE);
+  receivers.close();
+  return {
+    ...check.finish((topic, lane) => publisher.answeredOn(topic, lane)),
+    failures: receivers.failures,
+  };
 };

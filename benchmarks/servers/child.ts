@@ -5,7 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Child {
@@ -51,6 +51,25 @@ export const launch = ({ command, args, core, env, folder, outputFile }: Launch)
 /** taskset becomes the command by exec, so the process keeps its id. */
 export const pinned = (core: number | undefined, command: readonly string[]): readonly string[] =>
   core === undefined ? command : ['taskset', '--cpu-list', String(core), ...command];
+
+/** The process and those that it has started itself. */
+export const familyOf = (pid: number): readonly number[] => {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return [pid, ...(children === '' ? [] : children.split(' ').flatMap((child) => familyOf(Number(child))))];
+};
+
+/** Resolves to true where something listens on the port. */
+export const answersAt = async (port: number): Promise<boolean> => {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+};
 
 /** Makes a process end with this one. */
 export const track = (child: ChildProcess): void => {

@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort, launch, untilReady, type Child } from './child.js';
+import { openFilesMax, OTHER_FILES } from './open-files.js';
 
 export interface ServiceProcess extends Child {
   readonly port: number;
@@ -19,6 +20,9 @@ export interface ServiceSettings {
   readonly profile: string | undefined;
   readonly core: number | undefined;
 }
+
+/** More than any scenario has; but not more than there are files, of which the service warns. */
+const CONNECTIONS_MAX = 100_000;
 
 /** Two folders up from here, wherever the compiler has put the files. */
 const MAIN = fileURLToPath(new URL('../../main.js', import.meta.url));
@@ -53,7 +57,7 @@ const variablesOf = (
   PULSAR_AUTH_JWT_SECRET: jwtSecret,
   PULSAR_LOG_LEVEL: 'warn',
   PULSAR_LIMITS_RATE_LIMIT_PER_CLIENT: '1000000000',
-  PULSAR_LIMITS_MAX_CONNECTIONS_PER_INSTANCE: '100000',
+  PULSAR_LIMITS_MAX_CONNECTIONS_PER_INSTANCE: String(Math.min(CONNECTIONS_MAX, openFilesMax() - OTHER_FILES)),
   ...(valkeyPort === undefined
     ? { PULSAR_STORAGE_DRIVER: 'memory' }
     : {
