@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 /**
- * The process: command line, configuration, signals and exit codes. Exit codes: 0 all is well, 1 a failure while
+ * The process: command line, configuration, signals and exit codes. With several workers it is their primary. Exit codes: 0 all is well, 1 a failure while
  * running or stopping, 78 a configuration that cannot be used (EX_CONFIG of sysexits.h).
  */
+import cluster from 'node:cluster';
 import { existsSync, readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { either as E } from 'fp-ts';
-import { makeContainer } from './infrastructure/composition/container.js';
-import { TOKENS } from './infrastructure/composition/tokens.js';
+import { endAtUnhandledRejection, endInOrder, EXIT_FAILURE } from './infrastructure/composition/ending.js';
+import { makeService, workersOf } from './infrastructure/composition/service.js';
 import {
   makeDevelopmentCredentials,
   renderDevelopmentCredentials,
@@ -22,7 +23,6 @@ interface Options {
   readonly checkConfig?: true;
 }
 
-const EXIT_FAILURE = 1;
 const EXIT_CONFIG = 78;
 
 const say = (text: string): boolean => process.stdout.write(`${text}\n`);
@@ -40,38 +40,33 @@ const readVersion = (): string => {
 };
 
 const run = async (config: Config, version: string): Promise<void> => {
+  if (cluster.isWorker && workersOf(config.server) > 1) {
+    fail(
+      'server.workers: must be 1 where another process has made this one a worker of its own',
+      EXIT_CONFIG,
+    );
+  }
   const credentials =
     config.auth === undefined ? await makeDevelopmentCredentials(new SystemClock()) : { auth: config.auth };
-  const container = makeContainer(config, credentials.auth, version);
-  const logger = container.get(TOKENS.Logger);
-  const lifecycle = container.get(TOKENS.Lifecycle);
-  const { httpPort } = await lifecycle.start();
-  if ('apiKey' in credentials) say(renderDevelopmentCredentials(credentials, httpPort));
-
   let isStopping = false;
+  const service = makeService(config, credentials.auth, version, (why) => {
+    process.stderr.write(`${why}\n`);
+    if (isStopping) return;
+    isStopping = true;
+    endInOrder(() => service.stop(), service.logger, config.server, EXIT_FAILURE);
+  });
   const stop = (signal: string): void => {
     if (isStopping) fail(`${signal} again: not waiting any longer`, EXIT_FAILURE);
     isStopping = true;
-    const afterMs = config.server.drainDelayMs + config.server.drainTimeoutMs;
-    // A clock, because the two together may be more than a timer of Node can hold.
-    new SystemClock().after(afterMs, () => {
-      logger.error('drain_timeout', { afterMs });
-      process.exit(EXIT_FAILURE);
-    });
-    lifecycle.stop().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        logger.error('stop_failed', { error });
-        process.exit(EXIT_FAILURE);
-      },
-    );
+    endInOrder(() => service.stop(), service.logger, config.server);
   };
+  // Before anything has begun: a primary that a signal ends at once would leave a worker that hangs behind.
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  process.on('unhandledRejection', (error) => {
-    logger.error('unhandled_rejection', { error });
-    process.exit(EXIT_FAILURE);
-  });
+  endAtUnhandledRejection(service.logger);
+
+  const { httpPort } = await service.start();
+  if ('apiKey' in credentials) say(renderDevelopmentCredentials(credentials, httpPort));
 };
 
 const version = readVersion();

@@ -13,11 +13,18 @@ export const WHOLE_FILE = 'config';
 
 /** What io-ts found, in our words; `sources` tells which keys an environment variable has set. */
 export const toProblems = (errors: Errors, sources: ReadonlyMap<string, string>): readonly ConfigProblem[] =>
-  errors.map(({ context, message = 'is not valid' }) => {
-    const path = toPath(context.map(({ key }) => key));
-    const variable = sourceOf(path, sources);
-    return { path, message: variable === undefined ? message : `${message} (set by ${variable})` };
-  });
+  errors.map(({ context, message = 'is not valid' }) =>
+    attributed({ path: toPath(context.map(({ key }) => key)), message }, sources),
+  );
+
+/** The problem, and with it the variable that has set its key, where one has. */
+export const attributed = (
+  { path, message }: ConfigProblem,
+  sources: ReadonlyMap<string, string>,
+): ConfigProblem => {
+  const variable = sourceOf(path, sources);
+  return { path, message: variable === undefined ? message : `${message} (set by ${variable})` };
+};
 
 /** One line for each problem, to be printed. */
 export const renderProblems = (problems: readonly ConfigProblem[]): string =>

@@ -15,7 +15,7 @@ import type {
   ValkeyConfig,
 } from './config.js';
 import { optional, section, withDefault } from './section.js';
-import { duration, flag, listOf, oneOf, size, text, whole } from './setting.js';
+import { duration, flag, listOf, oneOf, size, text, whole, wholeOr } from './setting.js';
 
 const DAY_MS = 86_400_000;
 /** Node's timers and socket timeouts hold 2^31 - 1 ms, which is a little less than 25 days. */
@@ -33,6 +33,9 @@ const port = whole(0, 65_535);
 const timeout = duration(0, TIMEOUT_MS_MAX);
 const neverZeroTimeout = duration(1, TIMEOUT_MS_MAX);
 const retention = duration(1, RETENTION_MS_MAX);
+/** More processes than any machine has CPUs. */
+const WORKERS_MAX = 1024;
+const workers = wholeOr('auto', 1, WORKERS_MAX);
 const name = text('a name or an address', (input) => /^\S+$/.test(input));
 /** A prefix that could be anything else in a key would be a puzzle for whoever reads the keys. */
 const keyPrefix = text('at most 64 visible ASCII characters', (input) => /^[\x21-\x7e]{0,64}$/.test(input));
@@ -58,6 +61,7 @@ const server = section<ServerConfig>('server', {
   httpPort: withDefault('http_port', port, 8080),
   wsPort: optional('ws_port', port),
   host: withDefault('host', name, '0.0.0.0'),
+  workers: withDefault('workers', workers, 1),
   readTimeoutMs: withDefault('read_timeout', timeout, '30s'),
   writeTimeoutMs: withDefault('write_timeout', timeout, '30s'),
   drainTimeoutMs: withDefault('drain_timeout', timeout, '25s'),

@@ -24,6 +24,11 @@ export interface ServerConfig {
   readonly wsPort?: number;
   /** Address to listen at. Default 0.0.0.0: every IPv4 interface. */
   readonly host: string;
+  /**
+   * Processes that share the ports. Default 1: this process. `auto`: one for each CPU. More than one needs Valkey. What
+   * is a limit of a process is one of each: connections, memory of the hot tier.
+   */
+  readonly workers: number | 'auto';
   /** Time a client has to send a whole request, in ms. Default 30 000. 0 is no limit, which slow requests can exhaust. */
   readonly readTimeoutMs: Milliseconds;
   /** Time a WebSocket client may leave unread what it is sent, in ms. Default 30 000: then 4008. 0 is no limit. */

@@ -4,7 +4,7 @@
  */
 import { either as E, function as F } from 'fp-ts';
 import type { Config } from './config.js';
-import { toProblems, WHOLE_FILE, type ConfigProblem } from './config-problem.js';
+import { attributed, toProblems, WHOLE_FILE, type ConfigProblem } from './config-problem.js';
 import { configSection, type GivenConfig } from './config-sections.js';
 import { overlayEnvironment, type Environment } from './environment.js';
 import { isMapping } from './section.js';
@@ -25,6 +25,13 @@ export const loadConfig = ({ text = '', env }: ConfigSources): E.Either<readonly
     E.flatMap((file) => decode(file, env)),
   );
 
+/** Not even `auto`, which is 1 on some machines: what is started there must start elsewhere. */
+const WORKERS_WITHOUT_VALKEY: ConfigProblem = {
+  path: 'server.workers',
+  message:
+    'must be 1 with the memory driver, because each process would have messages of its own; name a Valkey to have more',
+};
+
 const decode = (file: unknown, env: Environment): E.Either<readonly ConfigProblem[], Config> => {
   const { tree, problems, sources } = overlayEnvironment(configSection, file, env);
   const decoded = F.pipe(
@@ -32,7 +39,11 @@ const decode = (file: unknown, env: Environment): E.Either<readonly ConfigProble
     E.mapLeft((errors) => toProblems(errors, sources)),
   );
   if (E.isLeft(decoded)) return E.left([...problems, ...decoded.left]);
-  return problems.length === 0 ? E.right(toConfig(decoded.right, hasValkey(tree))) : E.left(problems);
+  if (problems.length > 0) return E.left(problems);
+  const config = toConfig(decoded.right, hasValkey(tree));
+  return config.server.workers !== 1 && config.storage.driver === 'memory'
+    ? E.left([attributed(WORKERS_WITHOUT_VALKEY, sources)])
+    : E.right(config);
 };
 
 /** Naming a Valkey is asking for it: a section that is there selects the driver, unless the driver is named too. */

@@ -109,6 +109,23 @@ export const whole = (min: number, max: number): Leaf<number> =>
       : E.left(`must be a whole number from ${min} to ${max}`),
   );
 
+/** A whole number from `min` to `max`, or the word that stands for one. */
+export const wholeOr = <const Word extends string>(
+  word: Word,
+  min: number,
+  max: number,
+): Leaf<number | Word> => {
+  const number = whole(min, max);
+  return leaf('yaml', number.name, (input): E.Either<string, number | Word> =>
+    input === word
+      ? E.right(word)
+      : F.pipe(
+          number.decode(input),
+          E.mapLeft(() => `must be ${word} or a whole number from ${min} to ${max}`),
+        ),
+  );
+};
+
 export const flag: Leaf<boolean> = leaf('yaml', 'flag', (input) =>
   typeof input === 'boolean' ? E.right(input) : E.left('must be true or false'),
 );

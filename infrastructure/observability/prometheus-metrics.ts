@@ -3,7 +3,7 @@
  * What the data plane counts are plain numbers that a scrape copies: prom-client hashes its labels on every call, which
  * would cost more than sending the message. Every instance has a registry of its own.
  */
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry, type Aggregator } from 'prom-client';
 import type { GapReason } from '../../application/ports/client-connection.js';
 import type {
   ConnectionKind,
@@ -15,6 +15,7 @@ import type {
 import type { DeadLetterReason } from '../../domain/subscription/subscription-events.js';
 import type { Milliseconds } from '../../domain/time.js';
 import type { TopicName } from '../../domain/topic/topic-name.js';
+import { readingOf, type Reading } from './reading.js';
 
 type QueueDepths = Iterable<readonly [TopicName, number]>;
 
@@ -128,6 +129,11 @@ export class PrometheusMetrics implements Metrics {
     return { contentType: this.registry.contentType, body: await this.registry.metrics() };
   }
 
+  /** Every metric with its values: what a worker tells of itself. */
+  read(): Promise<Reading> {
+    return readingOf(this.registry);
+  }
+
   private registerCounters(): void {
     const counters: readonly (readonly [name: string, help: string, read: () => number])[] = [
       [
@@ -227,36 +233,46 @@ export class PrometheusMetrics implements Metrics {
         for (const [type, count] of Object.entries(connections)) this.set({ type }, count);
       },
     });
-    /** Undefined: no sample. */
-    const gauges: readonly (readonly [name: string, help: string, read: () => number | undefined])[] = [
+    /** Undefined: no sample. `ofWorkers`: what is said of several processes together. */
+    const gauges: readonly (readonly [
+      name: string,
+      help: string,
+      ofWorkers: Aggregator,
+      read: () => number | undefined,
+    ])[] = [
       [
         'proxy_messages_in_flight',
         'Messages delivered through this process and not acknowledged yet',
+        'sum',
         () => this.readInFlight().messages,
       ],
       [
         'proxy_oldest_unacknowledged_seconds',
         'Age of the oldest message in flight, 0 where there is none',
+        'max',
         () => secondsOf(this.readInFlight().oldestAgeMs),
       ],
       [
         'proxy_storage_up',
         'Whether this process is connected to its storage (1) or not (0)',
+        'min',
         () => (this.readStorage().isUp ? 1 : 0),
       ],
       [
         'proxy_feed_lag_seconds',
         'How long a message takes through pub/sub, measured once a second with one of our own; absent without pub/sub',
+        'max',
         () => {
           const { feedLagMs } = this.readStorage();
           return feedLagMs === undefined ? undefined : secondsOf(feedLagMs);
         },
       ],
     ];
-    for (const [name, help, read] of gauges) {
+    for (const [name, help, ofWorkers, read] of gauges) {
       new Gauge({
         name,
         help,
+        aggregator: ofWorkers,
         registers: [this.registry],
         collect() {
           const value = read();
@@ -286,6 +302,8 @@ export class PrometheusMetrics implements Metrics {
       name: 'proxy_queue_depth',
       help: `Messages that the slowest local subscriber of a topic is behind; the ${TOPICS_MAX} deepest topics, the rest summed as ${OTHER_TOPICS}`,
       labelNames: ['topic'],
+      // Whoever is the furthest behind is, whichever worker it is connected to.
+      aggregator: 'max',
       registers: [this.registry],
       collect() {
         this.reset();

@@ -72,6 +72,7 @@ describe('loadConfig', () => {
         server: {
           httpPort: 8080,
           host: '0.0.0.0',
+          workers: 1,
           readTimeoutMs: 30_000,
           writeTimeoutMs: 30_000,
           drainTimeoutMs: 25_000,
@@ -200,6 +201,27 @@ describe('loadConfig', () => {
       const config = accepted('storage: {driver: valkey}');
       expect(config.storage.driver).to.equal('valkey');
       expect(config.valkey.host).to.equal('localhost');
+    });
+  });
+
+  describe('the number of workers', () => {
+    it('is a number, or auto for one for each CPU', () => {
+      expect(accepted('valkey:\nserver: {workers: 4}').server.workers).to.equal(4);
+      expect(accepted('valkey:\nserver: {workers: auto}').server.workers).to.equal('auto');
+      expect(accepted('valkey:', { PULSAR_SERVER_WORKERS: 'auto' }).server.workers).to.equal('auto');
+      for (const workers of ['0', '1.5', '-1', 'many', '5000']) {
+        expect(refusedLines(`valkey:\nserver: {workers: ${workers}}`)).to.deep.equal([
+          'server.workers: must be auto or a whole number from 1 to 1024',
+        ]);
+      }
+    });
+
+    it('is 1 with the memory driver, and who said otherwise is told', () => {
+      expect(accepted('server: {workers: 1}').server.workers).to.equal(1);
+      const [why, ...others] = refusedLines('server: {workers: auto}');
+      expect(why).to.match(/^server\.workers: must be 1 with the memory driver, because/);
+      expect(others).to.deep.equal([]);
+      expect(refusedLines('', { PULSAR_SERVER_WORKERS: '2' })[0]).to.include('set by PULSAR_SERVER_WORKERS');
     });
   });
 
