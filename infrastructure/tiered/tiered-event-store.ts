@@ -5,18 +5,20 @@
 import { either as E, type taskEither as TE } from 'fp-ts';
 import type { Clock } from '../../application/ports/clock.js';
 import type { EventFeed, Following } from '../../application/ports/event-feed.js';
-import type {
-  AppendOptions,
-  Bounds,
-  EventStore,
-  OnceItem,
-  OnceOutcome,
-  StoredEvent,
-  StoreUnavailable,
-  Stream,
-  VersionConflict,
+import {
+  topicStream,
+  type AppendOptions,
+  type Bounds,
+  type EventStore,
+  type OnceItem,
+  type OnceOutcome,
+  type StoredEvent,
+  type StoreUnavailable,
+  type Stream,
+  type VersionConflict,
 } from '../../application/ports/event-store.js';
 import type { Cursor, Offset, Recorded } from '../../domain/message/offset.js';
+import type { TopicEvent } from '../../domain/topic/topic-events.js';
 import { streamKey } from '../memory/stream-key.js';
 import { HotTier, type HotTierSettings } from './hot-tier.js';
 
@@ -70,8 +72,10 @@ export class TieredEventStore implements EventStore, EventFeed {
     limit: number,
   ): TE.TaskEither<StoreUnavailable, readonly Recorded<Event>[]> {
     return () => {
-      const hot = this.readHot(stream, after, limit);
-      return hot === undefined ? this.store.read(stream, after, limit)() : Promise.resolve(E.right(hot));
+      const hot = this.hot.window(streamKey(stream))?.after(after, limit);
+      return hot === undefined
+        ? this.store.read(stream, after, limit)()
+        : Promise.resolve(E.right(ofStream<Event>(hot)));
     };
   }
 
@@ -80,8 +84,8 @@ export class TieredEventStore implements EventStore, EventFeed {
     after: Cursor,
     limit: number,
   ): readonly Recorded<Event>[] | undefined {
-    const hot = this.readHot(stream, after.offset, limit);
-    return hot?.[0]?.n === after.n + 1 ? hot : undefined;
+    const hot = this.hot.window(streamKey(stream))?.next(after, limit);
+    return hot === undefined ? undefined : ofStream<Event>(hot);
   }
 
   bounds(stream: Stream): TE.TaskEither<StoreUnavailable, Bounds> {
@@ -109,7 +113,7 @@ export class TieredEventStore implements EventStore, EventFeed {
   ): Following {
     if (stream.kind !== 'topic') return this.feed.follow(stream, onEvents);
     const key = streamKey(stream);
-    const filling = this.fillings.get(key) ?? this.fill(stream, key);
+    const filling = this.fillings.get(key) ?? this.fill(topicStream(stream.topic), key);
     filling.followers += 1;
     // Followed second, so told second: whoever is told of a message finds it in the window already.
     const following = this.feed.follow(stream, onEvents);
@@ -126,7 +130,7 @@ export class TieredEventStore implements EventStore, EventFeed {
     };
   }
 
-  private fill(stream: Stream, key: string): Filling {
+  private fill(stream: Stream<TopicEvent>, key: string): Filling {
     const filling: Filling = {
       followers: 0,
       following: this.feed.follow(stream, (events) => this.hot.push(key, events, this.clock.now())),
@@ -144,20 +148,13 @@ export class TieredEventStore implements EventStore, EventFeed {
     this.hot.close(key);
   }
 
-  private readHot<Event extends StoredEvent>(
-    stream: Stream<Event>,
-    after: Offset,
-    limit: number,
-  ): readonly Recorded<Event>[] | undefined {
-    const window = this.hot.window(streamKey(stream));
-    if (window === undefined || after < window.start.offset) return undefined;
-    const events = window.log.after(after, limit);
-    // A topic's window holds events of topics only.
-    return events.length === 0 ? undefined : (events as readonly Recorded<Event>[]);
-  }
-
   private evict(): void {
     this.hot.evict(this.clock.now());
     this.cancelEviction = this.clock.after(EVICTION_INTERVAL_MS, () => this.evict());
   }
 }
+
+/** Only topics have windows, so these are the events that the stream is made of. */
+const ofStream = <Event extends StoredEvent>(
+  events: readonly Recorded<TopicEvent>[],
+): readonly Recorded<Event>[] => events as readonly Recorded<StoredEvent>[] as readonly Recorded<Event>[];
