@@ -4,7 +4,7 @@
  */
 import { either as E, function as F, taskEither as TE } from 'fp-ts';
 import { policyOf } from '../domain/delivery/delivery-policy.js';
-import { BEGINNING, type Cursor, type Recorded } from '../domain/message/offset.js';
+import { BEGINNING, type Cursor, type Offset, type Recorded } from '../domain/message/offset.js';
 import type { Identity } from '../domain/subscription/client-id.js';
 import type { SubscriptionEvent } from '../domain/subscription/subscription-events.js';
 import {
@@ -65,6 +65,8 @@ export const silentMsMax = ({ subscriptionMs }: Pick<RetentionSettings, 'subscri
   subscriptionMs / 4;
 
 const PAGE = 500;
+/** Most clients that poll come back within seconds; who does not costs a longer read. */
+const REMEMBERED_MAX = 10_000;
 /** Below this, folding costs less than the snapshot would. */
 const EVENTS_BEFORE_SNAPSHOT = 100;
 /** Whoever loses this many races in a row is not racing a client but a fault. */
@@ -121,11 +123,39 @@ export const begunAnew = (folded: Folded, actual: Cursor): Folded => ({
   eventsSinceSnapshot: EVENTS_BEFORE_SNAPSHOT,
 });
 
+/**
+ * The subscriptions that were folded last, so that a poll, and the acknowledgement after it, read what is new of a
+ * journal instead of all of it. The one that was used longest ago goes first.
+ */
+class RecentlyFolded {
+  private readonly recent = new Map<string, Folded>();
+
+  get(identity: Identity): Folded | undefined {
+    return this.recent.get(keyOf(identity));
+  }
+
+  put(folded: Folded): void {
+    const key = keyOf(folded.identity);
+    this.recent.delete(key);
+    if (folded.at.n > 0) this.recent.set(key, folded);
+    if (this.recent.size <= REMEMBERED_MAX) return;
+    const [oldest] = this.recent.keys();
+    if (oldest !== undefined) this.recent.delete(oldest);
+  }
+}
+
+const keyOf = ({ principal, clientId }: Identity): string => `${clientId} ${principal}`;
+
 export const makeSubscriptionJournal = (store: EventStore): SubscriptionJournal => {
-  const since: SubscriptionJournal['since'] = (folded) => async () => {
-    const stream = subscriptionStream(folded.identity);
+  const remembered = new RecentlyFolded();
+
+  const readFrom = async (
+    identity: Identity,
+    place: Offset,
+  ): Promise<E.Either<StoreUnavailable, readonly Recorded<SubscriptionEvent>[]>> => {
+    const stream = subscriptionStream(identity);
     const recorded: Recorded<SubscriptionEvent>[] = [];
-    for (let after = folded.at.offset; ;) {
+    for (let after = place; ;) {
       const page = await store.read(stream, after, PAGE)();
       if (E.isLeft(page)) return page;
       recorded.push(...page.right);
@@ -135,12 +165,30 @@ export const makeSubscriptionJournal = (store: EventStore): SubscriptionJournal 
     }
   };
 
-  const load: SubscriptionJournal['load'] = (identity) => {
-    const before = unopened(identity);
-    return F.pipe(
-      since(before),
-      TE.map((recorded) => fold(before, recorded)),
+  const since: SubscriptionJournal['since'] = (folded) => () => readFrom(folded.identity, folded.at.offset);
+
+  /** Reads on from what was folded before, beginning with its last event: only if that is still there it is the same. */
+  const loadOn = async (known: Folded): Promise<E.Either<StoreUnavailable, Folded | undefined>> => {
+    const read = await readFrom(known.identity, (known.at.offset - 1) as Offset);
+    if (E.isLeft(read)) return read;
+    const [last, ...later] = read.right;
+    const isSame = last?.offset === known.at.offset && last.n === known.at.n;
+    return E.right(isSame ? fold(known, later) : undefined);
+  };
+
+  const loadAll = (identity: Identity): TE.TaskEither<StoreUnavailable, Folded> =>
+    F.pipe(
+      since(unopened(identity)),
+      TE.map((recorded) => fold(unopened(identity), recorded)),
     );
+
+  const load: SubscriptionJournal['load'] = (identity) => async () => {
+    const known = remembered.get(identity);
+    const loaded = known === undefined ? E.right(undefined) : await loadOn(known);
+    if (E.isLeft(loaded)) return loaded;
+    const folded = loaded.right === undefined ? await loadAll(identity)() : E.right(loaded.right);
+    if (E.isRight(folded)) remembered.put(folded.right);
+    return folded;
   };
 
   const append: SubscriptionJournal['append'] = (folded, events, { isHeldElsewhere = false } = {}) => {
@@ -157,6 +205,7 @@ export const makeSubscriptionJournal = (store: EventStore): SubscriptionJournal 
         at: cursors[cursors.length - 1] ?? folded.at,
         eventsSinceSnapshot: isLong ? 0 : folded.eventsSinceSnapshot + events.length,
       })),
+      TE.tapIO((next) => () => remembered.put(next)),
       // The snapshot stands; what lies in front of it may stay a while where trimming fails.
       TE.tapTask((next) => (isLong ? store.trim(stream, next.at.offset) : () => Promise.resolve(undefined))),
     );

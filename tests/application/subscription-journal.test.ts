@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { taskEither as TE } from 'fp-ts';
 import { subscriptionStream, topicStream } from '../../application/ports/event-store.js';
 import {
   begunAnew,
@@ -58,6 +59,32 @@ describe('The journal of a subscription', () => {
   it('knows nothing of a subscription that nobody has opened', async () => {
     expect(await load()).to.deep.equal(unopened(identity));
     expect((await load()).state.isOpen).to.be.false;
+  });
+
+  it('reads what is new of a journal that it has loaded before, and no more', async () => {
+    await dispatch(await append(await load(), ...opened), 50);
+    await load();
+    const other = makeSubscriptionJournal(backend.store);
+    const appended = await right(other.append(await right(other.load(identity)), [dispatched(51)]));
+    let eventsRead = 0;
+    const read = store.read.bind(store);
+    store.read = (of, after, limit) =>
+      TE.tapIO((found: readonly unknown[]) => () => (eventsRead += found.length))(
+        read(of, after, limit),
+      ) as never;
+    expect(await load()).to.deep.equal(appended);
+    // The last one that it knew, and what came after it.
+    expect(eventsRead).to.equal(2);
+  });
+
+  it('loads all of a journal that is not the one it has loaded before', async () => {
+    await dispatch(await append(await load(), ...opened), 5);
+    backend.replaceJournal(stream, []);
+    expect(await load()).to.deep.equal(unopened(identity));
+    await backend.pass(10);
+    await right(backend.store.append(stream, [...opened, dispatched(1)]));
+    const { state, at } = await load();
+    expect([at.n, state.positions.get(TOPIC)?.inFlightCount]).to.deep.equal([4, 1]);
   });
 
   it('loads what was appended', async () => {
