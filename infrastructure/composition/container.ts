@@ -14,7 +14,7 @@ import { makeSettleMessages } from '../../application/settle-messages.js';
 import { makeSubscriptionJournal } from '../../application/subscription-journal.js';
 import { forgettingIntervalMs, TopicCatalogue } from '../../application/topic-catalogue.js';
 import { ConnectionLimit } from '../../interfaces/connection-limit.js';
-import { makeHttpApp } from '../../interfaces/http/app.js';
+import { makeHttpHandler } from '../../interfaces/http/app.js';
 import { WebSocketEndpoint } from '../../interfaces/websocket/server.js';
 import { ApiKeyAuthenticator } from '../auth/api-key-authenticator.js';
 import { CachingAuthenticator } from '../auth/caching-authenticator.js';
@@ -237,7 +237,7 @@ const interfaces = new ContainerModule(({ bind }) => {
     ],
   );
   bind(TOKENS.Draining).toResolvedValue(() => ({ isDraining: false }));
-  bind(TOKENS.HttpApp).toResolvedValue(
+  bind(TOKENS.HttpHandler).toResolvedValue(
     (
       publish,
       polls,
@@ -252,7 +252,7 @@ const interfaces = new ContainerModule(({ bind }) => {
       version,
       draining,
     ) =>
-      makeHttpApp(
+      makeHttpHandler(
         {
           publish,
           polls,
@@ -281,10 +281,10 @@ const interfaces = new ContainerModule(({ bind }) => {
     ],
   );
   bind(TOKENS.Lifecycle).toResolvedValue(
-    (app, endpoint, polls, sessions, catalogue, storage, logger, { server }, draining) =>
-      new Lifecycle(app, endpoint, polls, sessions, catalogue, storage, logger, server, draining),
+    (handler, endpoint, polls, sessions, catalogue, storage, logger, { server }, draining) =>
+      new Lifecycle(handler, endpoint, polls, sessions, catalogue, storage, logger, server, draining),
     [
-      TOKENS.HttpApp,
+      TOKENS.HttpHandler,
       TOKENS.WebSocketEndpoint,
       TOKENS.PollMessages,
       TOKENS.Sessions,

@@ -4,8 +4,8 @@
  * served as before, nothing new is accepted, polls are answered, sockets are sent away and their
  * positions recorded, publishes under way are answered, and the storage is let go of last.
  */
+import type { RequestListener } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import type Koa from 'koa';
 import type { PollMessages } from '../../application/poll-messages.js';
 import type { Logger } from '../../application/ports/logger.js';
 import type { Sessions } from '../../application/sessions.js';
@@ -33,7 +33,7 @@ export class Lifecycle {
   private readonly listeners: Listener[] = [];
 
   constructor(
-    private readonly app: Koa,
+    private readonly handler: RequestListener,
     private readonly endpoint: WebSocketEndpoint,
     private readonly polls: PollMessages,
     private readonly sessions: Sessions,
@@ -78,7 +78,7 @@ export class Lifecycle {
     const listener = await Listener.open(
       { host, port, readTimeoutMs },
       {
-        onRequest: this.app.callback(),
+        onRequest: this.handler,
         onUpgrade: (request, socket, head) => this.endpoint.upgrade(request, socket, head),
       },
     );

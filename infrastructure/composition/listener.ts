@@ -8,6 +8,7 @@ import {
   createServer,
   STATUS_CODES,
   type IncomingMessage,
+  type RequestListener,
   type Server,
   type ServerResponse,
 } from 'node:http';
@@ -25,7 +26,7 @@ export interface ListenerSettings {
 }
 
 export interface Handlers {
-  readonly onRequest: (request: IncomingMessage, response: ServerResponse) => unknown;
+  readonly onRequest: RequestListener;
   readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
 
@@ -39,8 +40,12 @@ const TIMEOUT_CHECK_INTERVAL_MS: Milliseconds = 1_000;
 const IDLE_MS: Milliseconds = 500;
 
 export class Listener {
-  private readonly sockets = new Set<Socket>();
-  private readonly answering = new Set<ServerResponse>();
+  /**
+   * Every connection, and the answers under way on it: more than one where requests were sent without waiting. By
+   * connection and not in one Set, because it changes with every request: a Set that has grown out of its table leaves
+   * the table pointing to the next one, and once one of them is old, all answers since then outlive every scavenge.
+   */
+  private readonly connections = new Map<Duplex, ServerResponse[]>();
   /** Set from the moment on that it retires. */
   private closed: Promise<unknown> | undefined;
 
@@ -48,9 +53,18 @@ export class Listener {
     private readonly server: Server,
     handlers: Handlers,
   ) {
+    const { connections } = this;
+    const forget = function (this: ServerResponse): void {
+      const answering = connections.get(this.req.socket) ?? [];
+      const at = answering.indexOf(this);
+      if (at === 0) answering.shift();
+      else if (at > 0) answering.splice(at, 1);
+    };
     server.on('connection', (socket: Socket) => {
-      this.sockets.add(socket);
-      socket.once('close', () => this.sockets.delete(socket));
+      // One that was given back by an upgrade is known.
+      if (connections.has(socket)) return;
+      connections.set(socket, []);
+      socket.once('close', () => connections.delete(socket));
     });
     server.on('upgrade', (request, socket: Duplex, head: Buffer) => {
       if (request.headers.upgrade?.toLowerCase() === 'websocket') handlers.onUpgrade(request, socket, head);
@@ -60,8 +74,9 @@ export class Listener {
       this.answerNoRequest(error, socket),
     );
     server.on('request', (request, response: ServerResponse) => {
-      this.answering.add(response);
-      response.once('close', () => this.answering.delete(response));
+      connections.get(request.socket)?.push(response);
+      // One listener for all responses: a closure for each would be most of what this costs.
+      response.on('close', forget);
       if (this.closed !== undefined) response.shouldKeepAlive = false;
       handlers.onRequest(request, response);
     });
@@ -93,9 +108,8 @@ export class Listener {
 
   /** What comes is no HTTP, or comes too slowly. Whoever is in the middle of an answer can only be cut off. */
   private answerNoRequest({ code }: NodeJS.ErrnoException, socket: Duplex): void {
-    const isBeingAnswered = [...this.answering].some(
-      ({ req, headersSent }) => req.socket === socket && headersSent,
-    );
+    const answering = this.connections.get(socket);
+    const isBeingAnswered = answering?.some(({ headersSent }) => headersSent) ?? false;
     if (!socket.writable || isBeingAnswered) socket.destroy();
     else if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
       endWithProblem(socket, {
@@ -115,21 +129,22 @@ export class Listener {
 
   retire(): void {
     this.closed = once(this.server, 'close');
-    for (const response of this.answering) response.shouldKeepAlive = false;
+    for (const answering of this.connections.values()) {
+      for (const response of answering) response.shouldKeepAlive = false;
+    }
     // An HTTP server would close its idle connections with this, and with them what is on its way.
     TcpServer.prototype.close.call(this.server);
   }
 
   /** Resolves when every connection is closed, those that take longer than `withinMs` by force. */
   async end(withinMs: Milliseconds): Promise<void> {
-    if (this.sockets.size > 0) {
+    if (this.connections.size > 0) {
       await delay(Math.min(IDLE_MS, withinMs / 2));
       // Timers come first in a turn: what has arrived while this process was busy is to be read before it is looked at.
       await nextTurn();
       await nextTurn();
     }
-    const busy = new Set([...this.answering].map(({ req }) => req.socket));
-    for (const socket of this.sockets) if (!busy.has(socket)) socket.destroy();
+    for (const [socket, answering] of this.connections) if (answering.length === 0) socket.destroy();
     const force = setTimeout(() => this.server.closeAllConnections(), withinMs);
     await this.closed;
     clearTimeout(force);

@@ -1,5 +1,5 @@
 /** One symbol for each thing that the container builds, with the type that it stands for. */
-import type Koa from 'koa';
+import type { RequestListener } from 'node:http';
 import type { ServiceIdentifier } from 'inversify';
 import type { DeadLetters } from '../../application/dead-letters.js';
 import type { LiveTopics } from '../../application/live-topics.js';
@@ -56,7 +56,7 @@ export const TOKENS = {
 
   ConnectionLimit: token<ConnectionLimit>('ConnectionLimit'),
   WebSocketEndpoint: token<WebSocketEndpoint>('WebSocketEndpoint'),
-  HttpApp: token<Koa>('HttpApp'),
+  HttpHandler: token<RequestListener>('HttpHandler'),
   Draining: token<Draining>('Draining'),
   Lifecycle: token<Lifecycle>('Lifecycle'),
 } as const;

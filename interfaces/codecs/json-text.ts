@@ -1,6 +1,8 @@
 /**
  * Finds values inside JSON text without changing a byte of them: the payload of a message is passed on as its
  * producer wrote it (numbers beyond 2^53, order of keys, duplicate keys). Expects text that JSON.parse has accepted.
+ * HOT PATH, budget 0.5 µs for a message of 200 bytes (npm run bench -- --scenario ingest --profile DIR): strings, which
+ * are most of a text, are skipped by a native search for their end.
  */
 
 /** The value's own text: `text.slice(start, end)`. */
@@ -75,14 +77,18 @@ const skipSpace = (text: string, from: number): number => {
   return at;
 };
 
-/** Right behind the closing quote of the string that begins at `start`. */
+/** Right behind the closing quote of the string that begins at `start`: the first one that no backslash stands for. */
 const stringEnd = (text: string, start: number): number => {
-  for (let at = start + 1; at < text.length; at++) {
-    const c = text.charCodeAt(at);
-    if (c === QUOTE) return at + 1;
-    if (c === BACKSLASH) at++;
-  }
-  return text.length;
+  let at = text.indexOf('"', start + 1);
+  while (at !== -1 && isEscaped(text, at)) at = text.indexOf('"', at + 1);
+  return at === -1 ? text.length : at + 1;
+};
+
+/** Of the backslashes right in front every second one is a character of its own. They end where the string begins. */
+const isEscaped = (text: string, at: number): boolean => {
+  let first = at;
+  while (text.charCodeAt(first - 1) === BACKSLASH) first--;
+  return (at - first) % 2 === 1;
 };
 
 const valueEnd = (text: string, start: number): number => {

@@ -1,4 +1,9 @@
-/** The HTTP API as a Koa application: what runs in front of the routes, and what becomes of an error behind them. */
+/**
+ * The HTTP API: the lean publish routes, and behind them a Koa application with everything. Here is what runs in front
+ * of Koa's routes, and what becomes of an error behind them. What is put in front of these routes belongs in front of
+ * the lean ones too (lean-publishing.ts).
+ */
+import type { RequestListener } from 'node:http';
 import Router from '@koa/router';
 import Koa, { type Middleware } from 'koa';
 import type { DeadLetters } from '../../application/dead-letters.js';
@@ -11,10 +16,12 @@ import type { Milliseconds } from '../../domain/time.js';
 import type { ConnectionLimit } from '../connection-limit.js';
 import { authenticate, type Authenticated } from './authenticate.js';
 import { addDeadLetterRoutes } from './dead-letter-routes.js';
+import { leanPublishing } from './lean-publishing.js';
 import { addManagementRoutes, type Management } from './management-routes.js';
 import { addMessagesRoutes } from './messages-routes.js';
 import { addPollRoutes } from './poll-routes.js';
-import { answerProblem } from './problem-response.js';
+import { answerProblem, INTERNAL_ERROR } from './problem-response.js';
+import { publishAddresses } from './publishing.js';
 import { addSettleRoutes } from './settle-routes.js';
 import { addUpgradeRoute } from './upgrade-route.js';
 
@@ -34,6 +41,17 @@ export interface HttpDependencies {
   readonly logger: Logger;
 }
 
+export const makeHttpHandler = (dependencies: HttpDependencies, settings: HttpSettings): RequestListener => {
+  const { publish, authenticator, management, logger } = dependencies;
+  const addresses = publishAddresses(publish, settings.messageBytesMax);
+  const app = makeHttpApp(dependencies, settings).callback();
+  const { isDraining } = management;
+  return leanPublishing({ addresses, authenticator, logger, isDraining }, (request, response) => {
+    void app(request, response);
+  });
+};
+
+/** Everything, also what the lean routes serve. */
 export const makeHttpApp = (dependencies: HttpDependencies, settings: HttpSettings): Koa => {
   const { publish, polls, settle, deadLetters, authenticator, management, connections, logger } =
     dependencies;
@@ -43,7 +61,7 @@ export const makeHttpApp = (dependencies: HttpDependencies, settings: HttpSettin
 
   const api = new Router<Authenticated>();
   api.use(authenticate(authenticator));
-  addMessagesRoutes(api, publish, settings.messageBytesMax);
+  addMessagesRoutes(api, publishAddresses(publish, settings.messageBytesMax));
   addPollRoutes(api, polls, connections, settings.pollTimeoutMaxMs);
   addSettleRoutes(api, settle);
   addDeadLetterRoutes(api, deadLetters);
@@ -76,7 +94,7 @@ const answerErrors =
       await next();
     } catch (error) {
       logger.error('request_failed', { method: context.method, path: context.path, error });
-      answerProblem(context, { code: 'internal_error', detail: 'The proxy has logged what happened.' });
+      answerProblem(context, INTERNAL_ERROR);
     }
   };
 

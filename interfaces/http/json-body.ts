@@ -38,7 +38,7 @@ export const jsonBody = (bytesMax: number): Middleware => {
     await read(context, async () => {
       const binary: unknown = context.request.body;
       if (typeof binary !== 'string') return;
-      const parsed = parse(Buffer.from(binary, 'latin1'));
+      const parsed = parseJson(Buffer.from(binary, 'latin1'));
       if (E.isLeft(parsed)) {
         answerProblem(context, parsed.left);
         return;
@@ -79,12 +79,12 @@ const toProblem = (error: Error, context: Context): Problem => {
 };
 
 /** What the routes find in the request. */
-interface JsonBody {
+export interface JsonBody {
   readonly body: unknown;
   readonly rawBody: string;
 }
 
-const parse = (bytes: Buffer): E.Either<Problem, JsonBody> => {
+export const parseJson = (bytes: Buffer): E.Either<Problem, JsonBody> => {
   if (!isUtf8(bytes)) return E.left(invalidJson('The body is not valid UTF-8.'));
   const rawBody = bytes.toString('utf8');
   if (isDeeperThan(rawBody, JSON_DEPTH_MAX)) {

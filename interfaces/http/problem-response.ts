@@ -13,15 +13,30 @@ export interface ProblemBody extends Problem {
   readonly temporary: boolean;
 }
 
+export const PROBLEM_TYPE = 'application/problem+json';
+
+/** What a client learns of a mistake of ours. */
+export const INTERNAL_ERROR: Problem = {
+  code: 'internal_error',
+  detail: 'The proxy has logged what happened.',
+};
+
 export const toProblemBody = (problem: Problem): ProblemBody => ({ ...CODES[problem.code], ...problem });
 
 export const answerProblem = (context: Context, problem: Problem): void => {
   const body = toProblemBody(problem);
   context.status = body.status;
-  context.type = 'application/problem+json';
+  context.type = PROBLEM_TYPE;
   context.body = JSON.stringify(body);
-  if (body.status === 401) context.set('WWW-Authenticate', 'Bearer');
-  if (isToBeRepeated(body)) context.set('Retry-After', String(RETRY_AFTER_SECONDS));
+  for (const [name, value] of fieldsOf(body)) context.set(name, value);
+};
+
+type Field = readonly [name: string, value: string];
+
+/** The header fields of a problem's answer, beside those of its text. */
+export const fieldsOf = ({ status, temporary }: ProblemBody): readonly Field[] => {
+  if (status === 401) return [['WWW-Authenticate', 'Bearer']];
+  return status >= 500 && temporary ? [['Retry-After', String(RETRY_AFTER_SECONDS)]] : [];
 };
 
 /** Answers where there is no response to write to, only a connection, and ends the connection. */
@@ -33,8 +48,8 @@ export const endWithProblem = (
   const body = toProblemBody(problem);
   const text = JSON.stringify(body);
   const fields = {
-    'Content-Type': 'application/problem+json',
-    ...(isToBeRepeated(body) ? { 'Retry-After': String(RETRY_AFTER_SECONDS) } : {}),
+    'Content-Type': PROBLEM_TYPE,
+    ...Object.fromEntries(fieldsOf(body)),
     ...headers,
     'Content-Length': String(Buffer.byteLength(text)),
     Connection: 'close',
@@ -50,5 +65,3 @@ export const endWithProblem = (
     ].join('\r\n'),
   );
 };
-
-const isToBeRepeated = ({ status, temporary }: ProblemBody): boolean => status >= 500 && temporary;

@@ -7,6 +7,7 @@ import { INVALID_TOKEN } from '../../../infrastructure/auth/token.js';
 import { describeAuthenticator } from '../../contracts/authenticator.contract.js';
 import { FixedClock, NOW } from './fixed-clock.js';
 
+const MINUTE_MS = 60_000;
 const NO_GRANTS = { publish: [], subscribe: [], manage: [] };
 
 /** Knows the tokens that start with `good`, and what it was asked. */
@@ -63,13 +64,42 @@ describe('CachingAuthenticator', () => {
     expect(inner.asked).to.have.lengthOf(2);
   });
 
-  it('forgets the least recently used when it is full', async () => {
+  it('forgets whom it has not seen for the most minutes when it is full', async () => {
     const inner = new AskedAuthenticator();
-    const cached = new CachingAuthenticator(inner, new FixedClock(NOW), 2);
+    const clock = new FixedClock(NOW);
+    const cached = new CachingAuthenticator(inner, clock, 2);
     for (const token of ['good1', 'good2', 'good1', 'good3', 'good1', 'good2']) {
       await cached.authenticate(token)();
+      clock.instant += MINUTE_MS;
     }
     expect(inner.asked).to.deep.equal(['good1', 'good2', 'good3', 'good2']);
+  });
+
+  it('remembers no more than it may within a minute either', async () => {
+    const inner = new AskedAuthenticator();
+    const cached = new CachingAuthenticator(inner, new FixedClock(NOW), 2);
+    for (const token of ['good1', 'good2', 'good3', 'good3', 'good1']) await cached.authenticate(token)();
+    expect(inner.asked).to.deep.equal(['good1', 'good2', 'good3', 'good1']);
+  });
+
+  it('knows somebody again after minutes, and after the clock was set back', async () => {
+    const inner = new AskedAuthenticator();
+    const clock = new FixedClock(NOW);
+    const cached = new CachingAuthenticator(inner, clock);
+    for (const minutes of [0, 1, 100, 99, -100]) {
+      clock.instant = NOW + minutes * MINUTE_MS;
+      expect(await cached.authenticate('good')()).to.have.nested.property('right.id', 'key:good');
+    }
+    expect(inner.asked).to.deep.equal(['good']);
+  });
+
+  it('knows nobody by a token that another one begins with', async () => {
+    const inner = new AskedAuthenticator();
+    const cached = new CachingAuthenticator(inner, new FixedClock(NOW));
+    await cached.authenticate('good1')();
+    await cached.authenticate('good')();
+    await cached.authenticate('good12')();
+    expect(inner.asked).to.deep.equal(['good1', 'good', 'good12']);
   });
 
   it('loses nobody to tokens that are guessed', async () => {
