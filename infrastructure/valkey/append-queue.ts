@@ -18,7 +18,8 @@ import { isNoScript, type ValkeyConnection } from './valkey-connection.js';
 export interface Append {
   readonly script: Script;
   readonly keys: readonly [stream: string, ...others: string[]];
-  readonly args: readonly string[];
+  /** Asked once for each call, by whichever append is the first in it. */
+  readonly args: () => readonly string[];
   /** Appends to the same stream that are shareable have the same script and args, and may share a call. */
   readonly isShareable: boolean;
   readonly texts: readonly string[];
@@ -231,11 +232,11 @@ const group = (taken: readonly Waiting[]): readonly Call[] => {
   return calls;
 };
 
-const argumentsOf = (call: Call): Pick<Append, 'script' | 'keys' | 'args'> => {
+const argumentsOf = (call: Call): Pick<Append, 'script' | 'keys'> & { readonly args: readonly string[] } => {
   const first = call.waiting[0];
   if (first === undefined) throw new Error('a call has at least one append');
   const { script, keys } = first.append;
-  const args = [...first.append.args];
+  const args = [...first.append.args()];
   for (const { append } of call.waiting) for (const text of append.texts) args.push(text);
   return { script, keys, args };
 };

@@ -22,23 +22,26 @@ export const FIELD_SEPARATOR = '\x1f';
 export const RECORD_SEPARATOR = '\x1e';
 
 /**
- * Where a stream ends and what comes next: last_of(key) → offset, n; next_offset(last offset); id_of(offset).
+ * Where a stream ends and what comes next: last_of(key) → offset, n, the oldest entry's ms; next_offset(last offset);
+ * id_of(offset).
  * Commands: https://valkey.io/commands/xinfo-stream/ (entries-added counts what is gone, too), /time/.
  */
 export const STREAM_LUA = `
 local function last_of(key)
   if redis.call('EXISTS', key) == 0 then return 0, 0 end
   local info = redis.call('XINFO', 'STREAM', key)
-  local offset, n = 0, 0
+  local offset, n, first_ms = 0, 0
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then
       local ms, seq = string.match(info[i + 1], '(%d+)-(%d+)')
       offset = tonumber(ms) * 1024 + tonumber(seq)
     elseif info[i] == 'entries-added' then
       n = info[i + 1]
+    elseif info[i] == 'first-entry' and info[i + 1] then
+      first_ms = tonumber(string.match(info[i + 1][1], '%d+'))
     end
   end
-  return offset, n
+  return offset, n, first_ms
 end
 
 local time = redis.call('TIME')
@@ -56,15 +59,15 @@ end
 `;
 
 /**
- * store(texts, first, last, offset and n of the last entry): appends to the stream KEYS[1] what stands in `texts` from
- * `first` to `last`, tells it, forgets what is too old. Answers the first new offset.
+ * store(texts, first, last, offset and n of the last entry, ms of the oldest): appends to the stream KEYS[1] what stands
+ * in `texts` from `first` to `last`, tells it, forgets what is too old. Answers the first new offset.
  * ARGV: 2 the stream's channel or '', 3 field name of the body, 4 idle time after which the stream is forgotten in ms or
  *   '', 5 most entries to keep or '', 6 age after which entries may go in ms or '', 7 the catalogue's channel, 8 the
  *   catalogue's event for this topic or ''; KEYS[2] is the catalogue where 8 is given.
  * A loss (its meta begins with LOST) is not told: who follows finds the hole, and reads it.
  * Once the first event is stored, nothing that fails makes the append fail, since what is stored must not be answered as
  * refused: an ACL may forbid to PUBLISH, say. `failure` is the first such thing, and is a part of the answer.
- * Commands: https://valkey.io/commands/xadd/, /publish/, /xtrim/, /pexpire/.
+ * Commands: https://valkey.io/commands/xadd/, /publish/, /xtrim/, /pexpire/, /pttl/.
  */
 export const STORE_LUA = `
 local failure
@@ -108,13 +111,17 @@ local function append(key, channel, field, max_entries, texts, first, last, last
   return first_offset
 end
 
-local function store(texts, first, last, last_offset, last_n)
+local function store(texts, first, last, last_offset, last_n, first_ms)
   local first_offset = append(KEYS[1], ARGV[2], ARGV[3], ARGV[5], texts, first, last, last_offset, last_n)
-  if ARGV[6] ~= '' then
+  if ARGV[6] ~= '' and first_ms and first_ms < now_ms - ARGV[6] then
     noted(redis.pcall('XTRIM', KEYS[1], 'MINID', '~', id_of(math.max(0, now_ms - ARGV[6]) * 1024)))
   end
   if ARGV[4] ~= '' then
-    noted(redis.pcall('PEXPIRE', KEYS[1], ARGV[4]))
+    -- A tenth more, so that it is moved on seldom: each time is a command more in the log.
+    local ttl = noted(redis.pcall('PTTL', KEYS[1]))
+    if type(ttl) ~= 'number' or ttl < tonumber(ARGV[4]) then
+      noted(redis.pcall('PEXPIRE', KEYS[1], math.ceil(ARGV[4] * 1.1)))
+    end
   end
   if last_n == 0 and ARGV[8] ~= '' then
     local is_listed, err = pcall(function()
@@ -128,11 +135,11 @@ end
 `;
 
 const APPEND_LUA = `
-local last_offset, last_n = last_of(KEYS[1])
+local last_offset, last_n, first_ms = last_of(KEYS[1])
 if ARGV[1] ~= '' and ARGV[1] ~= string.format('%.0f %.0f', last_offset, last_n) then
   return { 0, last_offset, last_n }
 end
-return { 1, store(ARGV, 9, #ARGV, last_offset, last_n), last_n + 1, failure }
+return { 1, store(ARGV, 9, #ARGV, last_offset, last_n, first_ms), last_n + 1, failure }
 `;
 
 /**
@@ -171,7 +178,7 @@ export const APPEND_ONCE = script(
   STREAM_LUA,
   STORE_LUA,
   `
-local last_offset, last_n = last_of(KEYS[1])
+local last_offset, last_n, first_ms = last_of(KEYS[1])
 local first_offset = next_offset(last_offset)
 local texts, records, new, answer = {}, {}, {}, { 0 }
 for i = 10, #ARGV, 5 do
@@ -212,7 +219,7 @@ for i, record in ipairs(records) do
   end
 end
 if #texts > 0 then
-  local is_stored, err = pcall(store, texts, 1, #texts, last_offset, last_n)
+  local is_stored, err = pcall(store, texts, 1, #texts, last_offset, last_n, first_ms)
   if not is_stored then
     for _, record in ipairs(records) do redis.call('DEL', record[1]) end
     error(err)

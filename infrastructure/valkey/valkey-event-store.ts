@@ -52,14 +52,29 @@ export class ValkeyEventStore implements EventStore {
   private readonly queue: AppendQueue;
   private readonly durableQueue: AppendQueue;
   private warnAgainAt = 0;
+  /** Arguments that are the same for every stream of a kind. */
+  private readonly fixed: {
+    readonly topicIdle: string;
+    readonly subscriptionIdle: string;
+    readonly messagesMax: string;
+    readonly messagesAge: string;
+    readonly catalogueChannel: string;
+  };
 
   constructor(
     private readonly connection: ValkeyConnection,
     private readonly names: KeyNames,
-    private readonly retention: RetentionSettings,
+    retention: RetentionSettings,
     private readonly lost: LostMessages,
     private readonly logger: Logger,
   ) {
+    this.fixed = {
+      topicIdle: String(topicIdleMs(retention)),
+      subscriptionIdle: String(retention.subscriptionMs),
+      messagesMax: String(retention.messagesPerTopicMax),
+      messagesAge: String(retention.messagesMs),
+      catalogueChannel: names.channel(CATALOGUE),
+    };
     this.queue = new AppendQueue(connection, connection.commands, { isDurable: false });
     this.durableQueue = new AppendQueue(connection, connection.durable, { isDurable: true });
   }
@@ -191,7 +206,7 @@ export class ValkeyEventStore implements EventStore {
       // A new one asks for room as a message does: there may be any number of them.
       script: stream.kind === 'subscription' && (expected?.n ?? 0) > 0 ? APPEND_TO_SUBSCRIPTION : APPEND,
       keys: this.keysOf(stream),
-      args: this.argsOf(stream, expected),
+      args: () => this.argsOf(stream, expected),
       isShareable: expected === undefined,
       texts,
       eventCount: events.length,
@@ -220,7 +235,7 @@ export class ValkeyEventStore implements EventStore {
     return {
       script: APPEND_ONCE,
       keys: [...streamKeys, ...recordKeys],
-      args: [...this.argsOf(stream, undefined), durability === 'fsync' ? '1' : ''],
+      args: () => [...this.argsOf(stream, undefined), durability === 'fsync' ? '1' : ''],
       isShareable: false,
       texts,
       eventCount: items.length,
@@ -234,19 +249,17 @@ export class ValkeyEventStore implements EventStore {
 
   /** The fixed arguments that both scripts begin with. */
   private argsOf(stream: Stream, expected: Cursor | undefined): readonly string[] {
-    const { messagesMs, subscriptionMs, messagesPerTopicMax } = this.retention;
-    const isTopic = stream.kind === 'topic';
-    const idleMs = isTopic ? topicIdleMs(this.retention) : subscriptionMs;
-    return [
-      expected === undefined ? '' : `${expected.offset} ${expected.n}`,
-      stream.kind === 'subscription' ? '' : this.names.channel(stream),
-      bodyField(stream),
-      stream.kind === 'catalogue' ? '' : String(idleMs),
-      isTopic ? String(messagesPerTopicMax) : '',
-      isTopic ? String(messagesMs) : '',
-      isTopic ? this.names.channel(CATALOGUE) : '',
-      isTopic ? encodeEvent({ type: 'TopicCreated', topic: stream.topic }).body : '',
-    ];
+    const end = expected === undefined ? '' : `${expected.offset} ${expected.n}`;
+    const field = bodyField(stream);
+    if (stream.kind === 'topic') {
+      const { topicIdle, messagesMax, messagesAge, catalogueChannel } = this.fixed;
+      const created = encodeEvent({ type: 'TopicCreated', topic: stream.topic }).body;
+      const channel = this.names.channel(stream);
+      return [end, channel, field, topicIdle, messagesMax, messagesAge, catalogueChannel, created];
+    }
+    return stream.kind === 'subscription'
+      ? [end, '', field, this.fixed.subscriptionIdle, '', '', '', '']
+      : [end, this.names.channel(stream), field, '', '', '', '', ''];
   }
 
   private toRecorded<Event extends StoredEvent>(

@@ -60,7 +60,13 @@ export class SocketClient {
   /** Frames that change the subscription take effect one after the other. */
   private changes: Promise<void> = Promise.resolve();
   /** What the storage or the authenticator has not answered yet. */
-  private readonly underWay = new Set<Promise<void>>();
+  private underWay = 0;
+  private onAllAnswered: (() => void) | undefined;
+  /** A number and not a set of promises: a set that is always changing keeps what was in it alive for longer. */
+  private readonly answered = (): void => {
+    this.underWay -= 1;
+    if (this.underWay === 0) this.onAllAnswered?.();
+  };
 
   constructor(
     private readonly dependencies: SocketClientDependencies,
@@ -88,7 +94,7 @@ export class SocketClient {
     this.cancelTimer();
     if (reason === 'token_expired') this.connection.close(reason);
     if (reason === 'going_away') {
-      await Promise.all(this.underWay);
+      await this.allAnswered();
       this.connection.close(reason);
     }
     await this.changes;
@@ -261,20 +267,26 @@ export class SocketClient {
       this.refuse(id, { code: 'shutting_down', detail: 'Reconnect, to this or another instance.' });
       return;
     }
-    if (this.underWay.size >= UNDER_WAY_MAX) {
+    if (this.underWay >= UNDER_WAY_MAX) {
       this.refuse(id, {
         code: 'too_many_requests',
         detail: `More than ${UNDER_WAY_MAX} frames wait for an answer.`,
       });
       return;
     }
-    const answered = run()
-      .catch((error: unknown) => {
-        this.dependencies.logger.error('frame_failed', { error });
-        this.connection.close('internal_error');
-      })
-      .finally(() => this.underWay.delete(answered));
-    this.underWay.add(answered);
+    this.underWay += 1;
+    run().then(this.answered, (error: unknown) => {
+      this.dependencies.logger.error('frame_failed', { error });
+      this.connection.close('internal_error');
+      this.answered();
+    });
+  }
+
+  private allAnswered(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.underWay === 0) resolve();
+      else this.onAllAnswered = resolve;
+    });
   }
 
   private refuse(id: FrameId, problem: Problem): void {
