@@ -34,6 +34,11 @@ export interface Folded {
   readonly eventsSinceSnapshot: number;
 }
 
+export interface JournalSettings {
+  /** Is the record of an at-most-once delivery to be on the disk before the message is sent? */
+  readonly isAtMostOnceSynced: boolean;
+}
+
 export interface JournalAppendOptions {
   /**
    * Somebody else holds the subscription and is to learn from the journal what has happened: a snapshot would not tell
@@ -111,10 +116,10 @@ export const hasLostItsEnd = (folded: Folded, since: readonly Recorded<Subscript
 
 /**
  * At-most-once is a promise about what is *not* forgotten: that a message was given to the client has to survive
- * whatever the store survives.
+ * whatever the message survives.
  */
-const durabilityOf = ({ guarantee }: Subscription): Durability =>
-  policyOf(guarantee).recordsBeforeSend ? 'fsync_if_logged' : 'stored';
+const durabilityOf = ({ guarantee }: Subscription, { isAtMostOnceSynced }: JournalSettings): Durability =>
+  isAtMostOnceSynced && policyOf(guarantee).recordsBeforeSend ? 'fsync_if_logged' : 'stored';
 
 /** The journal ends at `actual`, before what `folded` knows: the next append adds all of that, as a snapshot. */
 export const begunAnew = (folded: Folded, actual: Cursor): Folded => ({
@@ -146,7 +151,10 @@ class RecentlyFolded {
 
 const keyOf = ({ principal, clientId }: Identity): string => `${clientId} ${principal}`;
 
-export const makeSubscriptionJournal = (store: EventStore): SubscriptionJournal => {
+export const makeSubscriptionJournal = (
+  store: EventStore,
+  settings: JournalSettings = { isAtMostOnceSynced: true },
+): SubscriptionJournal => {
   const remembered = new RecentlyFolded();
 
   const readFrom = async (
@@ -198,7 +206,7 @@ export const makeSubscriptionJournal = (store: EventStore): SubscriptionJournal 
     const isLong = !isHeldElsewhere && folded.eventsSinceSnapshot + events.length > EVENTS_BEFORE_SNAPSHOT;
     const all = isLong ? [...events, toSnapshot(state)] : events;
     return F.pipe(
-      store.append(stream, all, { expected: folded.at, durability: durabilityOf(folded.state) }),
+      store.append(stream, all, { expected: folded.at, durability: durabilityOf(folded.state, settings) }),
       TE.map((cursors): Folded => ({
         identity: folded.identity,
         state,

@@ -57,6 +57,8 @@ const variablesOf = (
   PULSAR_AUTH_JWT_SECRET: jwtSecret,
   PULSAR_LOG_LEVEL: 'warn',
   PULSAR_LIMITS_RATE_LIMIT_PER_CLIENT: '1000000000',
+  // The polls are at-most-once; with fsync it would be the disk that is measured.
+  PULSAR_DELIVERY_AT_MOST_ONCE_DURABILITY: 'stored',
   PULSAR_LIMITS_MAX_CONNECTIONS_PER_INSTANCE: String(Math.min(CONNECTIONS_MAX, openFilesMax() - OTHER_FILES)),
   ...(valkeyPort === undefined
     ? { PULSAR_STORAGE_DRIVER: 'memory' }

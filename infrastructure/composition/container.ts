@@ -60,7 +60,11 @@ const drivenAdapters = new ContainerModule(({ bind }) => {
 });
 
 const useCases = new ContainerModule(({ bind }) => {
-  bind(TOKENS.SubscriptionJournal).toResolvedValue(makeSubscriptionJournal, [TOKENS.EventStore]);
+  bind(TOKENS.SubscriptionJournal).toResolvedValue(
+    (store, { delivery }) =>
+      makeSubscriptionJournal(store, { isAtMostOnceSynced: delivery.atMostOnceDurability === 'fsync' }),
+    [TOKENS.EventStore, TOKENS.Config],
+  );
   bind(TOKENS.LiveTopics).toResolvedValue(
     (feed, clock, metrics) => new LiveTopics(feed, clock, metrics),
     [TOKENS.EventFeed, TOKENS.Clock, TOKENS.Metrics],

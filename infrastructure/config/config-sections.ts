@@ -100,6 +100,7 @@ const delivery = section<DeliveryConfig>('delivery', {
   redeliveryBackoffMs: withDefault('redelivery_backoff', backoff, ['0s', '1s', '5s', '30s']),
   deadLetterTopic: withDefault('dead_letter_topic', deadLetterTopic, `dlq.${PLACEHOLDER}`),
   idempotencyWindowMs: withDefault('idempotency_window', duration(1, WINDOW_MS_MAX), '5m'),
+  atMostOnceDurability: withDefault('at_most_once_durability', oneOf(['fsync', 'stored']), 'fsync'),
 });
 
 const limits = section<LimitsConfig>('limits', {

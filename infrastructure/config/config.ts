@@ -94,6 +94,11 @@ export interface DeliveryConfig {
   readonly deadLetterTopic: string;
   /** How long the idempotency key of a publish is remembered, in ms. Default 300 000. Longer costs memory for each key. */
   readonly idempotencyWindowMs: Milliseconds;
+  /**
+   * What must have happened to the record of an at-most-once delivery before the message is sent. Default fsync: on the
+   * disk, where Valkey has an append-only file. stored: a crash of Valkey may make messages of its last second come twice.
+   */
+  readonly atMostOnceDurability: 'fsync' | 'stored';
 }
 
 export interface LimitsConfig {

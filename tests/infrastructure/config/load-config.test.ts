@@ -105,6 +105,7 @@ describe('loadConfig', () => {
           redeliveryBackoffMs: [0, 1_000, 5_000, 30_000],
           deadLetterTopic: 'dlq.{topic}',
           idempotencyWindowMs: 300_000,
+          atMostOnceDurability: 'fsync',
         },
         limits: {
           connectionsPerInstanceMax: 10_000,
