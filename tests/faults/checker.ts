@@ -315,7 +315,8 @@ const attempts = (
     const mustKnow =
       polled !== undefined &&
       connections[connection]!.beganMs > polled.atMs &&
-      !isIn(history.forgotten, polled.atMs);
+      // Recorded before its answer left, so at some time since the poll began.
+      !isWithin(history.forgotten, connections[polled.connection]!.beganMs, polled.atMs);
     if (connections[connection]!.via === 'poll') recorded.set(messageId, event);
     if (attempt > before && !(mustKnow && attempt <= polled.attempt)) continue;
     const what = `${messageId} came as attempt ${attempt} again`;
@@ -372,6 +373,10 @@ const isToldAsGap = ({ subscriptions }: History, { messageId }: Publish): boolea
 /** May the storage have forgotten that this was stored? */
 const isForgivable = ({ forgotten }: History, { startedMs, answeredMs }: Publish): boolean =>
   forgotten.some(({ fromMs, toMs }) => startedMs <= toMs && answeredMs >= fromMs);
+
+/** May it have been forgotten if it was recorded at some time between these two? */
+const isWithin = (forgotten: History['forgotten'], beganMs: number, atMs: number): boolean =>
+  forgotten.some(({ fromMs, toMs }) => beganMs <= toMs && atMs >= fromMs);
 
 const isIn = (periods: readonly Forgotten[], atMs: number): boolean =>
   periods.some(({ fromMs, toMs }) => fromMs <= atMs && atMs <= toMs);

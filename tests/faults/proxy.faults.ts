@@ -25,7 +25,7 @@ describe('when a proxy', () => {
       for (let round = 0; round < 4; round++) {
         const slot = random.pick(installation.slots);
         await slot.stop();
-        await slot.startFailing({ ...failpoint, nth: random.whole(1, 60) });
+        await slot.startFailing({ ...failpoint, nth: random.whole(1, 20) });
         await slot.ended();
         await slot.start();
       }
