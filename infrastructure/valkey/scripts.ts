@@ -120,7 +120,7 @@ local function store(texts, first, last, last_offset, last_n, first_ms)
     -- A tenth more, so that it is moved on seldom: each time is a command more in the log.
     local ttl = noted(redis.pcall('PTTL', KEYS[1]))
     if type(ttl) ~= 'number' or ttl < tonumber(ARGV[4]) then
-      noted(redis.pcall('PEXPIRE', KEYS[1], math.ceil(ARGV[4] * 1.1)))
+      noted(redis.pcall('PEXPIRE', KEYS[1], math.floor(ARGV[4] * 1.1)))
     end
   end
   if last_n == 0 and ARGV[8] ~= '' then
