@@ -1,8 +1,9 @@
 /**
- * Sends appends to Valkey in groups: those of one tick share a pipeline, those for one topic share a script call.
- * HOT PATH, budget 14 µs per publish (npm run bench). Only one pipeline is under way at a time and the next one grows
+ * Sends appends to Valkey in groups: those of one tick share a script call, however many streams they are for.
+ * HOT PATH, budget 14 µs per publish (npm run bench). Only one group is under way at a time and the next one grows
  * behind it: that is the group commit, and it needs no timer.
- * At its bounds: a group takes at most GROUP_BYTES_MAX, and appends beyond QUEUE_BYTES_MAX are refused as not stored.
+ * At its bounds: a group takes at most GROUP_BYTES_MAX, a call CALL_STREAMS_MAX, and appends beyond QUEUE_BYTES_MAX are
+ * refused as not stored.
  * Whatever happens, an append is answered within the command timeout of being queued or sent: a group that is not
  * answered in time takes down the socket and with it everything queued behind, which was never sent. With `isDurable`,
  * what was stored is answered once it is on the disk (disk-wait.ts), and everything within the timeout of being queued.
@@ -10,27 +11,48 @@
 import type { Redis } from 'iovalkey';
 import type { StoreUnavailable } from '../../application/ports/event-store.js';
 import { DiskWait } from './disk-wait.js';
-import type { Script } from './scripts.js';
-import { fromSentCommand, notSent, notSynced } from './valkey-errors.js';
+import { CONFLICT, FAILED, REPLIES_PER_STREAM, type Script } from './scripts.js';
+import { fromErrorReply, fromSentCommand, notSent, notSynced } from './valkey-errors.js';
 import { isNoScript, type ValkeyConnection } from './valkey-connection.js';
 
-/** One call of a script that appends: its fixed arguments, then the texts of its events. */
-export interface Append {
+/** What appends to streams of one kind have in common, the same object for all of them. */
+export interface AppendKind {
   readonly script: Script;
-  readonly keys: readonly [stream: string, ...others: string[]];
-  /** Asked once for each call, by whichever append is the first in it. */
-  readonly args: () => readonly string[];
-  /** Appends to the same stream that are shareable have the same script and args, and may share a call. */
-  readonly isShareable: boolean;
+  /** In front of the streams. */
+  readonly keys: readonly string[];
+  /** In front of what is said of each stream. */
+  readonly args: readonly string[];
+}
+
+interface Counted {
   readonly texts: readonly string[];
   readonly eventCount: number;
 }
 
-/** What the script has answered. Its first number is 0 where nothing was stored; a text at the end is a failure. */
+/** An append to one stream, which may share a call with others of its kind. */
+export interface StreamAppend extends Counted {
+  readonly kind: AppendKind;
+  readonly key: string;
+  /** Where the stream is to end, or '': then what others append to the same stream may be stored with it. */
+  readonly expected: string;
+}
+
+/** A script call of its own. */
+export interface WholeCall extends Counted {
+  readonly script: Script;
+  readonly keys: readonly string[];
+  /** In front of the texts. */
+  readonly args: readonly string[];
+}
+
+export type Append = StreamAppend | WholeCall;
+
+/** What the script has answered of this append: the replies from `at` on. The first of them is 0 where nothing was stored. */
 export interface Replied {
   readonly _tag: 'Replied';
   readonly reply: readonly (number | string)[];
-  /** How many events of the same call come before those of this append. */
+  readonly at: number;
+  /** How many events of the same reply come before those of this append. */
   readonly eventsBefore: number;
 }
 
@@ -43,15 +65,31 @@ interface Waiting {
   readonly answer: (answer: AppendAnswer) => void;
 }
 
-/** Appends that go out as one script call. */
+/** What is stored in one stream in one piece. Never empty. */
+type Section = Waiting[];
+
+/** One script call: a section for each stream, or one section that is a call of its own. */
 interface Call {
-  readonly waiting: Waiting[];
+  readonly kind: AppendKind | undefined;
+  /** How many calls of the group come before it. */
+  readonly order: number;
+  readonly sections: Section[];
 }
 
-type Reply = readonly [error: Error | null, result: unknown];
+/** The newest section of a stream; `isOpen`: more may be stored with it. */
+interface Last {
+  readonly order: number;
+  readonly section: Section;
+  readonly isOpen: boolean;
+}
+
+/** `forgotten`: Valkey does not know the digest. `cut`: something else than Valkey has answered. */
+type Outcome = 'answered' | 'forgotten' | 'cut';
 
 const GROUP_BYTES_MAX = 4 * 1024 * 1024;
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
+/** About a millisecond of Valkey's time, in which nobody else is served. */
+const CALL_STREAMS_MAX = 100;
 
 export class AppendQueue {
   private queue: Waiting[] = [];
@@ -97,8 +135,9 @@ export class AppendQueue {
       return;
     }
     this.isUnderWay = true;
-    const calls = disk === undefined ? group(this.takeGroup()) : this.takeJoining(disk);
-    const isCut = await (disk === undefined ? this.send(calls, 'EVALSHA') : this.sendAndSync(disk, calls));
+    const isCut = await (disk === undefined
+      ? this.send(group(this.takeGroup()), 'EVALSHA')
+      : this.sendAndSync(disk, this.takeJoining(disk)));
     this.isUnderWay = false;
     if (isCut) {
       this.connection.reset(client);
@@ -107,71 +146,70 @@ export class AppendQueue {
     this.schedule();
   }
 
-  /** Sends the calls as one pipeline and answers each; says whether something else than Valkey has answered. */
+  /** Sends the calls and answers each when its reply is there; says whether the connection is to be given up. */
   private async send(calls: readonly Call[], command: 'EVALSHA' | 'EVAL'): Promise<boolean> {
-    const pipeline = this.client.pipeline();
-    for (const call of calls) {
-      const { script, keys, args } = argumentsOf(call);
-      pipeline.call(
-        command,
-        command === 'EVALSHA' ? script.sha : script.source,
-        keys.length,
-        ...keys,
-        ...args,
-      );
-    }
-    if (this.disk !== undefined) {
-      pipeline.call('WAITAOF', 1, 0, this.disk.waitMs(performance.now(), calls[0]?.waiting[0]?.since));
-    }
-    const replies: readonly Reply[] = await pipeline.exec().then(
-      (results) => results ?? [],
-      (error: unknown) => calls.map(() => [error as Error, undefined] as const),
-    );
-    const forgotten: Call[] = [];
-    let isCut = false;
-    for (const [i, call] of calls.entries()) {
-      const [error, result] = replies[i] ?? NO_REPLY;
-      if (error === null) this.onStored(call, result as Replied['reply']);
-      else if (isNoScript(error)) forgotten.push(call);
-      else {
-        const failure = fromSentCommand(error);
-        isCut ||= failure.outcome === 'unknown';
-        answerAll(call, failure);
-      }
-    }
-    if (this.disk !== undefined) isCut = this.onWaited(this.disk, replies[calls.length] ?? NO_REPLY) || isCut;
+    const sent = calls.map((call) => this.run(call, command));
+    if (this.disk !== undefined) sent.push(this.sync(this.disk, calls));
+    const outcomes = await Promise.all(sent);
+    const isCut = outcomes.includes('cut');
+    const forgotten = calls.filter((_, i) => outcomes[i] === 'forgotten');
     // A digest that Valkey has forgotten was not run, so that one failure may be sent again, with the text.
     if (forgotten.length > 0 && !isCut) return this.send(forgotten, 'EVAL');
-    for (const call of forgotten) answerAll(call, notSent('disconnected'));
+    for (const { sections } of forgotten)
+      for (const section of sections) fail(section, notSent('disconnected'));
     return isCut;
   }
 
-  /** The socket's own timeout begins when something is sent; whoever asked before that was promised an answer, too. */
-  private async sendAndSync(disk: DiskWait, calls: readonly Call[]): Promise<boolean> {
-    const patienceMs = disk.patienceMs(performance.now(), calls[0]?.waiting[0]?.since);
-    const impatience = setTimeout(() => this.connection.reset(this.client), patienceMs);
-    const isCut = await this.send(calls, 'EVALSHA');
-    clearTimeout(impatience);
-    return isCut;
+  private async run(call: Call, command: 'EVALSHA' | 'EVAL'): Promise<Outcome> {
+    const { script, keys, args } = argumentsOf(call);
+    const code = command === 'EVALSHA' ? script.sha : script.source;
+    try {
+      const reply = await this.client.call(command, code, keys.length, ...keys, ...args);
+      call.sections.forEach((section, i) =>
+        this.onReply(section, reply as Replied['reply'], i * REPLIES_PER_STREAM),
+      );
+      return 'answered';
+    } catch (error) {
+      if (isNoScript(error)) return 'forgotten';
+      const failure = fromSentCommand(error);
+      for (const section of call.sections) fail(section, failure);
+      return failure.outcome === 'unknown' ? 'cut' : 'answered';
+    }
   }
 
-  private onStored(call: Call, reply: Replied['reply']): void {
-    const [first] = call.waiting;
-    const replied = (eventsBefore: number): AppendAnswer => ({ _tag: 'Replied', reply, eventsBefore });
-    if (this.disk === undefined || reply[0] === 0 || first === undefined) answerEach(call, replied);
+  private onReply(section: Section, reply: Replied['reply'], at: number): void {
+    const { disk } = this;
+    const outcome = reply[at];
+    if (outcome === FAILED) fail(section, fromErrorReply(String(reply[at + REPLIES_PER_STREAM - 1])));
+    else if (disk === undefined || outcome === CONFLICT) answerEach(section, reply, at);
     else {
-      this.disk.add({
-        since: first.since,
-        answer: (failure) => (failure === undefined ? answerEach(call, replied) : answerAll(call, failure)),
+      disk.add({
+        since: section[0]?.since ?? 0,
+        answer: (failure) =>
+          failure === undefined ? answerEach(section, reply, at) : fail(section, failure),
       });
     }
   }
 
-  /** An error that Valkey has answered is as good as a timeout: what was stored is stored. */
-  private onWaited(disk: DiskWait, [error, result]: Reply): boolean {
-    if (error === null) disk.onAnswer(result, performance.now());
-    else disk.fail(notSynced(error));
-    return error !== null && fromSentCommand(error).outcome === 'unknown';
+  /** Asks for the disk, behind the calls. An error that Valkey answers is as good as a timeout: stored is stored. */
+  private async sync(disk: DiskWait, calls: readonly Call[]): Promise<Outcome> {
+    try {
+      const waitMs = disk.waitMs(performance.now(), oldestOf(calls));
+      disk.onAnswer(await this.client.call('WAITAOF', 1, 0, waitMs), performance.now());
+      return 'answered';
+    } catch (error) {
+      disk.fail(notSynced(error));
+      return fromSentCommand(error).outcome === 'unknown' ? 'cut' : 'answered';
+    }
+  }
+
+  /** The socket's own timeout begins when something is sent; whoever asked before that was promised an answer, too. */
+  private async sendAndSync(disk: DiskWait, calls: readonly Call[]): Promise<boolean> {
+    const patienceMs = disk.patienceMs(performance.now(), oldestOf(calls));
+    const impatience = setTimeout(() => this.connection.reset(this.client), patienceMs);
+    const isCut = await this.send(calls, 'EVALSHA');
+    clearTimeout(impatience);
+    return isCut;
   }
 
   private takeGroup(): readonly Waiting[] {
@@ -208,47 +246,74 @@ export class AppendQueue {
   }
 }
 
-const NO_REPLY: Reply = [new Error('no reply'), undefined];
-
 const bytesOf = (append: Append): number => append.texts.reduce((sum, text) => sum + text.length, 64);
 
-/** Calls in such an order that each stream gets its events in the order in which they were pushed. */
+/**
+ * Calls in such an order that each stream gets its events in the order in which they were pushed: an append may join a
+ * call only where no later call has something for the same stream.
+ */
 const group = (taken: readonly Waiting[]): readonly Call[] => {
   const calls: Call[] = [];
-  const open = new Map<string, Call>();
+  const open = new Map<AppendKind, Call>();
+  const last = new Map<string, Last>();
   for (const waiting of taken) {
-    const { keys, isShareable } = waiting.append;
-    const [stream] = keys;
-    const shared = isShareable ? open.get(stream) : undefined;
-    if (shared !== undefined) {
-      shared.waiting.push(waiting);
+    const { append } = waiting;
+    if (!('kind' in append)) {
+      calls.push({ kind: undefined, order: calls.length, sections: [[waiting]] });
+      // What comes behind it may be for the same stream.
+      open.clear();
+      last.clear();
       continue;
     }
-    const call = { waiting: [waiting] };
-    calls.push(call);
-    if (isShareable) open.set(stream, call);
-    else open.delete(stream);
+    const { kind, key, expected } = append;
+    const before = last.get(key);
+    if (before?.isOpen === true && expected === '') {
+      before.section.push(waiting);
+      continue;
+    }
+    let call = open.get(kind);
+    const isFull = call !== undefined && call.sections.length >= CALL_STREAMS_MAX;
+    if (call === undefined || isFull || (before !== undefined && before.order > call.order)) {
+      call = { kind, order: calls.length, sections: [] };
+      calls.push(call);
+      open.set(kind, call);
+    }
+    const section = [waiting];
+    call.sections.push(section);
+    last.set(key, { order: call.order, section, isOpen: expected === '' });
   }
   return calls;
 };
 
-const argumentsOf = (call: Call): Pick<Append, 'script' | 'keys'> & { readonly args: readonly string[] } => {
-  const first = call.waiting[0];
-  if (first === undefined) throw new Error('a call has at least one append');
-  const { script, keys } = first.append;
-  const args = [...first.append.args()];
-  for (const { append } of call.waiting) for (const text of append.texts) args.push(text);
-  return { script, keys, args };
+const argumentsOf = ({ kind, sections }: Call): Pick<WholeCall, 'script' | 'keys' | 'args'> => {
+  if (kind === undefined) {
+    const { script, keys, args, texts } = sections[0]?.[0]?.append as WholeCall;
+    return { script, keys, args: [...args, ...texts] };
+  }
+  const keys = [...kind.keys];
+  const args = [...kind.args];
+  for (const section of sections) {
+    const { key, expected } = section[0]?.append as StreamAppend;
+    keys.push(key);
+    args.push(expected, '');
+    const countAt = args.length - 1;
+    for (const { append } of section) for (const text of append.texts) args.push(text);
+    args[countAt] = String(args.length - 1 - countAt);
+  }
+  return { script: kind.script, keys, args };
 };
 
-const answerEach = (call: Call, answer: (eventsBefore: number) => AppendAnswer): void => {
+/** Appends are taken in the order in which they came. */
+const oldestOf = (calls: readonly Call[]): number | undefined => calls[0]?.sections[0]?.[0]?.since;
+
+const answerEach = (section: Section, reply: Replied['reply'], at: number): void => {
   let eventsBefore = 0;
-  for (const { append, answer: resolve } of call.waiting) {
-    resolve(answer(eventsBefore));
+  for (const { append, answer } of section) {
+    answer({ _tag: 'Replied', reply, at, eventsBefore });
     eventsBefore += append.eventCount;
   }
 };
 
-const answerAll = (call: Call, failure: StoreUnavailable): void => {
-  for (const { answer } of call.waiting) answer(failure);
+const fail = (section: Section, failure: StoreUnavailable): void => {
+  for (const { answer } of section) answer(failure);
 };

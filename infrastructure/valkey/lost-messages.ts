@@ -25,7 +25,7 @@ import type { Cursor, Offset } from '../../domain/message/offset.js';
 import type { TopicName } from '../../domain/topic/topic-name.js';
 import type { KeyNames } from './keys.js';
 import { encodeEvent, LOST } from './recorded-event-codec.js';
-import { script, STORE_LUA, STREAM_LUA } from './scripts.js';
+import { ADD_LUA, script, STREAM_LUA } from './scripts.js';
 import type { ValkeyConnection } from './valkey-connection.js';
 import { fromSentCommand, notSent } from './valkey-errors.js';
 
@@ -51,14 +51,9 @@ export interface Reached {
 const RESTORE = script(
   '#!lua',
   STREAM_LUA,
-  STORE_LUA,
+  ADD_LUA,
   `
 local idle_ms = tonumber(ARGV[1])
-
-local function offset_of(id)
-  local ms, seq = string.match(id, '(%d+)-(%d+)')
-  return tonumber(ms) * 1024 + tonumber(seq)
-end
 
 local function field_of(entry, name)
   for i = 1, #entry[2], 2 do
@@ -81,7 +76,7 @@ end
 
 local function create(topic_event)
   local offset, n = last_of(KEYS[1])
-  append(KEYS[1], ARGV[2], 'event', '', { topic_event, '' }, 1, 2, offset, n)
+  add(KEYS[1], ARGV[2], 'event', '', { topic_event, '' }, 1, 2, offset, n)
 end
 
 local function mark(key, offset, n, reason, meta)

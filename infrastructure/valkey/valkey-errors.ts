@@ -27,12 +27,17 @@ export const notSent = (reason: Reason): StoreUnavailable => unavailable('not_st
 /** A command that was sent has failed: an error reply is a refusal; silence or a cut connection leaves it open. */
 export const fromSentCommand = (error: unknown): StoreUnavailable => {
   if (!(error instanceof Error)) return unavailable('unknown', 'failed', error);
-  if (error.name === 'ReplyError') {
-    const known = REASONS.find(([prefix]) => error.message.startsWith(prefix));
-    return unavailable('not_stored', known?.[1] ?? 'failed', error);
-  }
+  if (error.name === 'ReplyError') return refused(error.message, error);
   if (error.message.startsWith(NOT_WRITABLE)) return notSent('disconnected');
   return unavailable('unknown', error.message.includes('timed out') ? 'timeout' : 'disconnected', error);
+};
+
+/** Valkey has refused it, and a script has told. */
+export const fromErrorReply = (message: string): StoreUnavailable => refused(message, new Error(message));
+
+const refused = (message: string, cause: Error): StoreUnavailable => {
+  const known = REASONS.find(([prefix]) => message.startsWith(prefix));
+  return unavailable('not_stored', known?.[1] ?? 'failed', cause);
 };
 
 /** It was stored, but nobody can say that it is on the disk. */

@@ -18,7 +18,7 @@ import type {
   Stream,
   VersionConflict,
 } from '../../application/ports/event-store.js';
-import { CATALOGUE, topicIdleMs } from '../../application/ports/event-store.js';
+import { CATALOGUE, topicIdleMs, topicStream } from '../../application/ports/event-store.js';
 import type { Logger } from '../../application/ports/logger.js';
 import {
   BEGINNING,
@@ -28,7 +28,16 @@ import {
   type Offset,
   type Recorded,
 } from '../../domain/message/offset.js';
-import { AppendQueue, type Append, type AppendAnswer, type Replied } from './append-queue.js';
+import {
+  AppendQueue,
+  type Append,
+  type AppendAnswer,
+  type AppendKind,
+  type Replied,
+  type StreamAppend,
+  type WholeCall,
+} from './append-queue.js';
+import type { TopicName } from '../../domain/topic/topic-name.js';
 import type { KeyNames } from './keys.js';
 import type { LostMessages } from './lost-messages.js';
 import { bodyField, decodeEvent, encodeEvent, textsOf } from './recorded-event-codec.js';
@@ -39,6 +48,8 @@ import {
   BOUNDS,
   ONCE_DUPLICATE,
   ONCE_STORED,
+  REPLIES_PER_STREAM,
+  STORED,
 } from './scripts.js';
 import type { ValkeyConnection } from './valkey-connection.js';
 import { fromSentCommand, notSent } from './valkey-errors.js';
@@ -52,14 +63,7 @@ export class ValkeyEventStore implements EventStore {
   private readonly queue: AppendQueue;
   private readonly durableQueue: AppendQueue;
   private warnAgainAt = 0;
-  /** Arguments that are the same for every stream of a kind. */
-  private readonly fixed: {
-    readonly topicIdle: string;
-    readonly subscriptionIdle: string;
-    readonly messagesMax: string;
-    readonly messagesAge: string;
-    readonly catalogueChannel: string;
-  };
+  private readonly kinds: AppendKinds;
 
   constructor(
     private readonly connection: ValkeyConnection,
@@ -68,13 +72,7 @@ export class ValkeyEventStore implements EventStore {
     private readonly lost: LostMessages,
     private readonly logger: Logger,
   ) {
-    this.fixed = {
-      topicIdle: String(topicIdleMs(retention)),
-      subscriptionIdle: String(retention.subscriptionMs),
-      messagesMax: String(retention.messagesPerTopicMax),
-      messagesAge: String(retention.messagesMs),
-      catalogueChannel: names.channel(CATALOGUE),
-    };
+    this.kinds = kindsOf(names, retention);
     this.queue = new AppendQueue(connection, connection.commands, { isDurable: false });
     this.durableQueue = new AppendQueue(connection, connection.durable, { isDurable: true });
   }
@@ -87,7 +85,7 @@ export class ValkeyEventStore implements EventStore {
     return async () => {
       const answer = await this.push(this.toAppend(stream, events, options.expected), options.durability);
       if (answer._tag === 'StoreUnavailable') return E.left(answer);
-      this.warnOf(stream, answer);
+      this.warnOf(stream, answer.reply[answer.at + REPLIES_PER_STREAM - 1]);
       const appended = toAppended(answer, events.length);
       if (E.isRight(appended)) this.remember(stream, appended.right);
       return appended;
@@ -102,7 +100,7 @@ export class ValkeyEventStore implements EventStore {
     return async () => {
       const answer = await this.push(this.toAppendOnce(stream, items, durability), durability);
       if (answer._tag === 'StoreUnavailable') return E.left(answer);
-      this.warnOf(stream, answer);
+      this.warnOf(stream, answer.reply[answer.reply.length - 1]);
       const outcomes = toOutcomes(answer, items.length);
       this.remember(
         stream,
@@ -156,9 +154,8 @@ export class ValkeyEventStore implements EventStore {
   }
 
   /** Stored, and something that belongs to it was not done: it would be said with every message. */
-  private warnOf(stream: Stream, { reply }: Replied): void {
-    const failure = reply[reply.length - 1];
-    if (typeof failure !== 'string' || performance.now() < this.warnAgainAt) return;
+  private warnOf(stream: Stream, failure: Replied['reply'][number] | undefined): void {
+    if (typeof failure !== 'string' || failure === '' || performance.now() < this.warnAgainAt) return;
     this.warnAgainAt = performance.now() + WARNING_INTERVAL_MS;
     this.logger.warn('valkey_append_incomplete', { key: this.names.key(stream), failure });
   }
@@ -196,18 +193,22 @@ export class ValkeyEventStore implements EventStore {
       : Promise.resolve(notSent('not_durable'));
   }
 
-  private toAppend(stream: Stream, events: readonly StoredEvent[], expected: Cursor | undefined): Append {
+  private toAppend(
+    stream: Stream,
+    events: readonly StoredEvent[],
+    expected: Cursor | undefined,
+  ): StreamAppend {
     const texts: string[] = [];
     for (const event of events) {
       const { body, meta } = encodeEvent(event);
       texts.push(body, meta);
     }
+    // A new journal asks for room as a message does: there may be any number of them.
+    const isNew = stream.kind === 'subscription' && (expected?.n ?? 0) === 0;
     return {
-      // A new one asks for room as a message does: there may be any number of them.
-      script: stream.kind === 'subscription' && (expected?.n ?? 0) > 0 ? APPEND_TO_SUBSCRIPTION : APPEND,
-      keys: this.keysOf(stream),
-      args: () => this.argsOf(stream, expected),
-      isShareable: expected === undefined,
+      kind: isNew ? this.kinds.newSubscription : this.kinds[stream.kind],
+      key: this.names.key(stream),
+      expected: expected === undefined ? '' : `${expected.offset} ${expected.n}`,
       texts,
       eventCount: events.length,
     };
@@ -217,49 +218,27 @@ export class ValkeyEventStore implements EventStore {
     stream: Stream,
     items: readonly OnceItem<StoredEvent>[],
     durability: Durability,
-  ): Append {
-    const streamKeys = this.keysOf(stream);
-    const recordKeys: string[] = [];
+  ): WholeCall {
+    const kind = this.kinds[stream.kind];
+    const keys = [...kind.keys, this.names.key(stream)];
     const texts: string[] = [];
     for (const { event, once } of items) {
       const { body, meta } = encodeEvent(event);
       texts.push(body, meta);
       if (once === undefined) texts.push('', '', '');
       else {
-        recordKeys.push(this.names.idempotency(once.key));
+        keys.push(this.names.idempotency(once.key));
         // Lua counts from 1. The window is a whole number of ms that is not 0, or it would be refused.
-        const place = streamKeys.length + recordKeys.length;
-        texts.push(String(place), once.fingerprint, String(Math.max(1, Math.ceil(once.windowMs))));
+        texts.push(String(keys.length), once.fingerprint, String(Math.max(1, Math.ceil(once.windowMs))));
       }
     }
     return {
       script: APPEND_ONCE,
-      keys: [...streamKeys, ...recordKeys],
-      args: () => [...this.argsOf(stream, undefined), durability === 'fsync' ? '1' : ''],
-      isShareable: false,
+      keys,
+      args: [...kind.args, durability === 'fsync' ? '1' : ''],
       texts,
       eventCount: items.length,
     };
-  }
-
-  private keysOf(stream: Stream): Append['keys'] {
-    const key = this.names.key(stream);
-    return stream.kind === 'topic' ? [key, this.names.key(CATALOGUE)] : [key];
-  }
-
-  /** The fixed arguments that both scripts begin with. */
-  private argsOf(stream: Stream, expected: Cursor | undefined): readonly string[] {
-    const end = expected === undefined ? '' : `${expected.offset} ${expected.n}`;
-    const field = bodyField(stream);
-    if (stream.kind === 'topic') {
-      const { topicIdle, messagesMax, messagesAge, catalogueChannel } = this.fixed;
-      const created = encodeEvent({ type: 'TopicCreated', topic: stream.topic }).body;
-      const channel = this.names.channel(stream);
-      return [end, channel, field, topicIdle, messagesMax, messagesAge, catalogueChannel, created];
-    }
-    return stream.kind === 'subscription'
-      ? [end, '', field, this.fixed.subscriptionIdle, '', '', '', '']
-      : [end, this.names.channel(stream), field, '', '', '', '', ''];
   }
 
   private toRecorded<Event extends StoredEvent>(
@@ -276,6 +255,37 @@ export class ValkeyEventStore implements EventStore {
     return recorded;
   }
 }
+
+type AppendKinds = Readonly<Record<Stream['kind'] | 'newSubscription', AppendKind>>;
+
+const kindsOf = (names: KeyNames, retention: RetentionSettings): AppendKinds => {
+  // Behind the key of a stream, and in front of a topic's name in one.
+  const channelEnd = names.channel(CATALOGUE).slice(names.key(CATALOGUE).length);
+  const anyTopic = topicStream('' as TopicName);
+  const keys = [names.key(CATALOGUE)];
+  const unlisted = ['', '', ''];
+  const idle = String(retention.subscriptionMs);
+  const journal = { keys, args: [bodyField(CATALOGUE), '', idle, '', '', ...unlisted] };
+  return {
+    topic: {
+      script: APPEND,
+      keys,
+      args: [
+        bodyField(anyTopic),
+        channelEnd,
+        String(topicIdleMs(retention)),
+        String(retention.messagesPerTopicMax),
+        String(retention.messagesMs),
+        names.channel(CATALOGUE),
+        names.key(anyTopic),
+        encodeEvent({ type: 'TopicCreated', topic: '%s' as TopicName }).body,
+      ],
+    },
+    newSubscription: { script: APPEND, ...journal },
+    subscription: { script: APPEND_TO_SUBSCRIPTION, ...journal },
+    catalogue: { script: APPEND, keys, args: [bodyField(CATALOGUE), channelEnd, '', '', '', ...unlisted] },
+  };
+};
 
 const fromEntry = <Event extends StoredEvent>(
   stream: Stream<Event>,
@@ -300,16 +310,18 @@ const place = (offset: unknown, n: unknown): Cursor => ({
 });
 
 const toAppended = (
-  { reply: [stored, offset = 0, n = 0], eventsBefore }: Replied,
+  { reply, at, eventsBefore }: Replied,
   count: number,
-): E.Either<VersionConflict, readonly Cursor[]> =>
-  stored === 1
-    ? E.right(
-        Array.from({ length: count }, (_, i) =>
-          place(Number(offset) + eventsBefore + i, Number(n) + eventsBefore + i),
-        ),
-      )
-    : E.left({ _tag: 'VersionConflict', actual: place(offset, n) });
+): E.Either<VersionConflict, readonly Cursor[]> => {
+  const offset = reply[at + 1] as Offset;
+  const n = reply[at + 2] as number;
+  if (reply[at] !== STORED) return E.left({ _tag: 'VersionConflict', actual: { offset, n } });
+  const places: Cursor[] = [];
+  for (let i = eventsBefore; i < eventsBefore + count; i++) {
+    places.push({ offset: (offset + i) as Offset, n: n + i });
+  }
+  return E.right(places);
+};
 
 /** Three numbers for each item, behind the first. */
 const toOutcomes = ({ reply }: Replied, count: number): readonly OnceOutcome[] =>

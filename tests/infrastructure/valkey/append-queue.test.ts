@@ -38,7 +38,7 @@ describe('AppendQueue', () => {
       await opened.close();
     });
 
-    it('of one tick into one pipeline, and those of a topic into one script call', async () => {
+    it('of one tick into one script call, whatever topics they are for', async () => {
       const [calls, reads] = [
         await commandCalls(admin, 'evalsha'),
         await infoNumber(admin, 'total_reads_processed'),
@@ -49,10 +49,23 @@ describe('AppendQueue', () => {
       );
       // What the administrator asks is a read too: one for each question before the last answer.
       expect((await infoNumber(admin, 'total_reads_processed')) - reads).to.be.at.most(1 + 1);
-      expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(3);
+      expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(1);
     });
 
-    it('that wait for a pipeline under way into the next one', async () => {
+    it('for more streams than a call should hold up Valkey for into several', async () => {
+      const calls = await commandCalls(admin, 'evalsha');
+      const answers = await Promise.all(
+        Array.from({ length: 250 }, (_, i) =>
+          right(opened.store.append(topicStream(aTopic(`t${i}`)), messages(2, i))),
+        ),
+      );
+      expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(3);
+      expect(answers.map((places) => places.map(({ n }) => n))).to.deep.equal(Array(250).fill([1, 2]));
+      const last = await right(opened.store.read(topicStream(aTopic('t249')), NO_OFFSET, 10));
+      expect(last.map(({ event }) => payloadOf(event))).to.deep.equal(['249', '250']);
+    });
+
+    it('that wait for a group under way into the next one', async () => {
       const calls = await commandCalls(admin, 'evalsha');
       const first = right(opened.store.append(orders, messages(1)));
       await new Promise(setImmediate);
@@ -82,7 +95,33 @@ describe('AppendQueue', () => {
       }
     });
 
-    it('but none that expects an end: each of those stands for itself', async () => {
+    it('and keeps the order within a topic also where some of them are to be stored once', async () => {
+      const places = await Promise.all(
+        Array.from({ length: 90 }, async (_, i) => {
+          const event = aMessage({ payload: String(i) });
+          if (i % 3 !== 0) return (await right(opened.store.append(orders, [event])))[0];
+          const once = { key: `key-${i}`, fingerprint: 'f', windowMs: 60_000 };
+          const [outcome] = await right(opened.store.appendOnce(orders, [{ event, once }]));
+          return outcome?._tag === 'Stored' ? outcome.at : undefined;
+        }),
+      );
+      expect(places.map((place) => place?.n)).to.deep.equal(Array.from({ length: 90 }, (_, i) => i + 2));
+    });
+
+    it('of which one that cannot be stored does not concern the others', async () => {
+      await admin.set(opened.names.key(invoices), 'somebody else has put this here');
+      const [before, refused, after] = await Promise.all([
+        opened.store.append(orders, messages(1))(),
+        opened.store.append(invoices, messages(1))(),
+        opened.store.append(topicStream(aTopic('payments')), messages(1))(),
+      ]);
+      expect([before, after].map(({ _tag }) => _tag)).to.deep.equal(['Right', 'Right']);
+      if (E.isRight(refused) || refused.left._tag !== 'StoreUnavailable') return expect.fail('was stored');
+      expect(refused.left).to.include({ outcome: 'not_stored', reason: 'failed' });
+      expect(String(refused.left.cause)).to.contain('WRONGTYPE');
+    });
+
+    it('but tells each that expects an end whether it was there', async () => {
       const journal = subscriptionStream(anIdentity());
       const calls = await commandCalls(admin, 'evalsha');
       const answers = await Promise.all(
@@ -90,11 +129,17 @@ describe('AppendQueue', () => {
           opened.store.append(journal, [{ type: 'SessionStarted', session }], { expected: BEGINNING })(),
         ),
       );
+      expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(1);
       expect(answers.map(({ _tag }) => _tag)).to.deep.equal(['Right', 'Left', 'Left']);
-      expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(3);
+      const { last } = await right(opened.store.bounds(journal));
+      const conflict = answers[2];
+      expect(conflict !== undefined && E.isLeft(conflict) && conflict.left).to.deep.equal({
+        _tag: 'VersionConflict',
+        actual: last,
+      });
     });
 
-    it('of more than one pipeline should carry into several, in order', async () => {
+    it('of more bytes than a group should carry into several, in order', async () => {
       const payload = `"${'x'.repeat(1024 * 1024)}"`;
       const cursors = await Promise.all(
         Array.from({ length: 12 }, () => right(opened.store.append(orders, [aMessage({ payload })]))),

@@ -185,7 +185,8 @@ describe('LostMessages', () => {
     const key = opened.names.key(orders);
     // Within a transaction, time stands still.
     await delay(2);
-    const append = [APPEND.source, 1, key, '', '', 'payload', '', '', '', '', '', '1', ''] as const;
+    const kind = ['payload', '', '', '', '', '', '', ''] as const;
+    const append = [APPEND.source, 2, 'topics', key, ...kind, '', '2', '1', ''] as const;
     const replies = await admin
       .multi()
       .eval(...append)
