@@ -99,6 +99,9 @@ interface Page {
 
 const EMPTY: Page = { letters: [], next: undefined };
 
+/** How long a message that should go to the dead-letter topic waits where that could not be written. */
+export const BURY_AGAIN_MS: Milliseconds = 1_000;
+
 export const makeDeadLetters = (
   { store, clock, metrics, logger }: DeadLetterDependencies,
   { template, rememberedMs }: DeadLetterSettings,

@@ -20,7 +20,7 @@ import type { Principal } from './ports/authenticator.js';
 import type { Clock } from './ports/clock.js';
 import type { EventStore, RetentionSettings, StoreUnavailable } from './ports/event-store.js';
 import type { Forbidden } from './refusals.js';
-import type { TopicCatalogue } from './topic-catalogue.js';
+import { goneBefore, type TopicCatalogue } from './topic-catalogue.js';
 import { topicStarts } from './topic-starts.js';
 
 /** What the client asks for. Whatever it leaves out is as it was, or the default where the subscription is new. */
@@ -84,7 +84,7 @@ export const makePrepareOpening =
             gone: {
               type: 'Forget',
               topics: goneTopics(state, existing),
-              before: clock.now() - retention.messagesMs,
+              before: goneBefore(clock.now(), retention),
             },
             topicsMax: defaults.topicsMax,
             session,

@@ -4,8 +4,7 @@
  */
 import type { taskEither as TE } from 'fp-ts';
 import { either as E } from 'fp-ts';
-import { replay } from '../domain/decider.js';
-import { BEGINNING, instantOf, type Cursor, type Recorded } from '../domain/message/offset.js';
+import { BEGINNING, instantOf, toCursor, type Cursor, type Recorded } from '../domain/message/offset.js';
 import type { MessageId } from '../domain/message/message-id.js';
 import { policyOf } from '../domain/delivery/delivery-policy.js';
 import type { ClientId, Identity } from '../domain/subscription/client-id.js';
@@ -17,19 +16,18 @@ import {
   selects,
   subscription,
   type Subscription,
-  type SubscriptionCommand,
 } from '../domain/subscription/subscription.js';
-import { floorOf, nextWake } from '../domain/subscription/topic-position.js';
+import { floorOf, nextWake, type TopicPosition } from '../domain/subscription/topic-position.js';
 import type { Instant, Milliseconds } from '../domain/time.js';
 import type { MessagePublished } from '../domain/topic/topic-events.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import { mayReceive } from './authorise.js';
-import type { DeadLetters } from './dead-letters.js';
+import { BURY_AGAIN_MS, type DeadLetters } from './dead-letters.js';
 import { byTopic } from './ids-of-topic.js';
-import type { LiveTopics, Membership } from './live-topics.js';
+import type { LiveTopics, Membership, TopicListener } from './live-topics.js';
 import type { PrepareOpening, SubscriptionRequest } from './open-subscription.js';
 import type { Principal } from './ports/authenticator.js';
-import type { Gap } from './ports/client-connection.js';
+import type { Gap, MessageBatch } from './ports/client-connection.js';
 import type { Clock } from './ports/clock.js';
 import type {
   EventStore,
@@ -41,6 +39,7 @@ import type { JournalSignals } from './ports/journal-signals.js';
 import type { Metrics } from './ports/metrics.js';
 import type { SubscribeRefusal } from './refusals.js';
 import type { Sessions } from './sessions.js';
+import { SubscriptionDraft } from './subscription-draft.js';
 import {
   fold,
   hasLostItsEnd,
@@ -51,7 +50,7 @@ import {
   type SubscriptionJournal,
 } from './subscription-journal.js';
 import type { TopicCatalogue } from './topic-catalogue.js';
-import { readNext, type Reading } from './topic-reader.js';
+import { hasNext, readNext, type Reading } from './topic-reader.js';
 
 /** The subscription of a principal that polls without naming a client_id. */
 export const DEFAULT_CLIENT_ID = 'default' as ClientId;
@@ -75,12 +74,27 @@ export interface PollAnswer {
   readonly isNewSubscription: boolean;
 }
 
+/** Who waits for the answer of a poll, and may hang up. Less than an AbortSignal, of which thousands would be held. */
+export class Caller {
+  onGone: (() => void) | undefined;
+  private hasHungUp = false;
+
+  get isGone(): boolean {
+    return this.hasHungUp;
+  }
+
+  hangUp(): void {
+    this.hasHungUp = true;
+    this.onGone?.();
+  }
+}
+
 export interface PollMessages {
-  /** Resolves with messages as soon as there are some, and with none at the timeout or when `gone` is aborted. */
+  /** Resolves with messages as soon as there are some, and with none at the timeout or when the caller hangs up. */
   poll(
     principal: Principal,
     request: PollRequest,
-    gone: AbortSignal,
+    caller: Caller,
   ): TE.TaskEither<SubscribeRefusal, PollAnswer>;
   /** Answers every poll that waits, now, with what there is; later polls do not wait. */
   drain(): void;
@@ -105,9 +119,6 @@ export interface PollDependencies {
 /** How long an acknowledgement may go unnoticed by a poll that has no room for what there is. */
 const ROOM_CHECK_MS: Milliseconds = 1_000;
 
-/** How long a message that should go to the dead-letter topic waits where that could not be written. */
-const BURY_AGAIN_MS: Milliseconds = 1_000;
-
 type Taken = Pick<PollAnswer, 'messages' | 'gaps'>;
 
 const NOTHING: Taken = { messages: [], gaps: [] };
@@ -121,13 +132,14 @@ export const makePollMessages = (dependencies: PollDependencies): PollMessages =
     for (const poll of waiting) poll.onTopicCreated(topic);
   });
   signals.onSignal((identity, by) => {
-    for (const poll of waiting) if (poll.isOf(identity)) poll.onSignal(by);
+    if (by === POLLS) return;
+    for (const poll of waiting) if (poll.isOf(identity)) poll.onSignal();
   });
 
   return {
-    poll: (principal, request, gone) => async () => {
+    poll: (principal, request, caller) => async () => {
       const until = clock.now() + (isDraining ? 0 : request.timeoutMs);
-      const poll = new Poll(dependencies, principal, request, gone);
+      const poll = new Poll(dependencies, principal, request, caller);
       // From here on, so that no topic is missed which comes into being while the subscription is opened.
       waiting.add(poll);
       metrics.connectionOpened('long_poll');
@@ -151,14 +163,13 @@ const ANSWER_CHARACTERS_MAX = 4 * 1024 * 1024;
 
 /** A poll under way: a listener of its topics that wakes up when there may be something to answer with. */
 class Poll {
-  private readonly memberships = new Map<TopicName, Membership>();
+  private readonly followed: Followed[] = [];
   private created: TopicName[] = [];
   private isWoken = false;
   /** Somebody else has written to the journal since it was read. */
   private isStale = false;
   private isFinishing = false;
   private onWake: (() => void) | undefined;
-  private readonly onGone = (): void => this.finish();
   private folded: Folded;
   /** False before the subscription is opened, and after a race was lost: `folded` is not what the journal says. */
   private isOpened = false;
@@ -168,10 +179,10 @@ class Poll {
     private readonly dependencies: PollDependencies,
     private readonly principal: Principal,
     private readonly request: PollRequest,
-    private readonly gone: AbortSignal,
+    private readonly caller: Caller,
   ) {
     this.folded = unopened({ principal: principal.id, clientId: request.clientId });
-    gone.addEventListener('abort', this.onGone);
+    caller.onGone = () => this.finish();
   }
 
   /** Opens and looks; a conflict means that somebody else was faster: it does both anew. */
@@ -183,7 +194,7 @@ class Poll {
         racesLost = 0;
         const { messages, gaps } = answer.right;
         if (messages.length > 0 || gaps.length > 0 || this.isOver(until)) {
-          return E.right({ ...answer.right, isNewSubscription: this.isNewSubscription });
+          return E.right({ messages, gaps, isNewSubscription: this.isNewSubscription });
         }
         await this.sleep(until);
       } else if (answer.left._tag !== 'VersionConflict' || ++racesLost === RACES_LOST_MAX) return answer;
@@ -207,20 +218,19 @@ class Poll {
   }
 
   /** A connection has taken the subscription over, or messages were given back. */
-  onSignal(by: string | undefined): void {
-    if (by === POLLS) return;
+  onSignal(): void {
     this.isStale = true;
     this.wake();
   }
 
   leave(): void {
-    this.gone.removeEventListener('abort', this.onGone);
-    for (const membership of this.memberships.values()) membership.leave();
+    this.caller.onGone = undefined;
+    for (const { membership } of this.followed) membership.leave();
   }
 
   private isOver(until: Instant): boolean {
     return (
-      this.isFinishing || this.isSuperseded || this.gone.aborted || this.dependencies.clock.now() >= until
+      this.isFinishing || this.isSuperseded || this.caller.isGone || this.dependencies.clock.now() >= until
     );
   }
 
@@ -230,31 +240,34 @@ class Poll {
     return isOpen && session !== POLLS;
   }
 
-  private wake(): void {
+  wake(): void {
     this.isWoken = true;
     this.onWake?.();
   }
 
   /** Joins first and looks second: what is published meanwhile wakes the poll up. */
   private async attempt(): Promise<E.Either<SubscribeRefusal, Taken>> {
-    const opened = this.isOpened ? await this.refreshed() : await this.open();
-    if (E.isLeft(opened)) return opened;
-    this.folded = opened.right;
-    this.isOpened = true;
+    if (!this.isOpened || this.isToBeRefreshed) {
+      const opened = this.isOpened ? await this.refreshed() : await this.open();
+      if (E.isLeft(opened)) return opened;
+      this.folded = opened.right;
+      this.isOpened = true;
+    }
     const joined = await this.join();
-    if (E.isLeft(joined)) return joined;
+    if (joined !== undefined) return E.left(joined);
     // Whom nobody waits for takes nothing: at-most-once would lose it.
-    return this.gone.aborted || this.isSuperseded ? E.right(NOTHING) : this.take();
+    return this.caller.isGone || this.isSuperseded ? E.right(NOTHING) : this.take();
   }
 
   private async open(): Promise<E.Either<SubscribeRefusal, Folded>> {
     const { journal, sessions, prepareOpening, signals, clock, retention } = this.dependencies;
     const { identity, state } = this.folded;
-    const superseded = state.isOpen
-      ? E.right(undefined)
-      : await sessions.supersede(this.principal, identity, this.request, POLLS)();
-    if (E.isLeft(superseded)) return superseded;
-    const loaded = await journal.load(identity)();
+    if (!state.isOpen && sessions.find(identity) !== undefined) {
+      const superseded = await sessions.supersede(this.principal, identity, this.request, POLLS)();
+      if (E.isLeft(superseded)) return superseded;
+    }
+    const recalled = this.recalled();
+    const loaded = recalled === undefined ? await journal.load(identity)() : E.right(recalled);
     if (E.isLeft(loaded)) return loaded;
     const { isOpen, session } = loaded.right.state;
     if (state.isOpen && isOpen && session !== POLLS) return loaded;
@@ -272,9 +285,23 @@ class Poll {
     return appended;
   }
 
+  /**
+   * The subscription as it was a moment ago, for a poll that waits: what was given back since wakes it up, and nothing is
+   * answered that the append has not found to be so. Without room it may have been acknowledged since, of which nobody
+   * tells; and whoever does not wait is to have what there is.
+   */
+  private recalled(): Folded | undefined {
+    if (this.request.timeoutMs === 0) return undefined;
+    const recalled = this.dependencies.journal.recall(this.folded.identity);
+    return recalled !== undefined && credit(recalled.state) > 0 ? recalled : undefined;
+  }
+
   /** Acknowledgements wake nobody up: without room for more, the journal is asked for them. */
+  private get isToBeRefreshed(): boolean {
+    return this.isStale || credit(this.folded.state) === 0;
+  }
+
   private async refreshed(): Promise<E.Either<SubscribeRefusal, Folded>> {
-    if (credit(this.folded.state) > 0 && !this.isStale) return E.right(this.folded);
     this.isStale = false;
     const since = await this.dependencies.journal.since(this.folded)();
     if (E.isLeft(since)) return since;
@@ -287,8 +314,8 @@ class Poll {
     if (this.isWoken) return Promise.resolve();
     const now = clock.now();
     let wakeAt = until;
-    for (const [topic, membership] of this.memberships) {
-      const position = this.folded.state.positions.get(topic);
+    for (const { topic, membership } of this.followed) {
+      const position = this.positionIn(topic);
       if (position === undefined) continue;
       wakeAt = Math.min(wakeAt, nextWake(position) ?? until);
       // There is more, but no room for it.
@@ -304,56 +331,53 @@ class Poll {
     });
   }
 
+  positionIn(topic: TopicName): TopicPosition | undefined {
+    return this.folded.state.positions.get(topic);
+  }
+
   private isAskedFor(topic: TopicName): boolean {
     return selects(this.request.topics, topic) && mayReceive(this.principal, topic);
   }
 
-  private async join(): Promise<E.Either<StoreUnavailable, void>> {
-    for (const topic of [...this.folded.state.positions.keys(), ...this.created]) {
-      if (this.memberships.has(topic) || !this.isAskedFor(topic)) continue;
-      const membership = this.dependencies.liveTopics.join(topic, {
-        onBatch: () => {
-          this.wake();
-          return 0;
-        },
-        onLost: () => this.wake(),
-        lag: (head) => this.lag(topic, head),
-      });
-      this.memberships.set(topic, membership);
+  private async join(): Promise<StoreUnavailable | undefined> {
+    for (const topic of this.folded.state.positions.keys()) this.follow(topic);
+    for (const topic of this.created) this.follow(topic);
+    for (const { membership } of this.followed) {
+      if (membership.head() !== undefined) continue;
+      const joined = await membership.joined;
+      if (E.isLeft(joined)) return joined.left;
     }
-    for (const { joined } of this.memberships.values()) {
-      const outcome = await joined;
-      if (E.isLeft(outcome)) return outcome;
-    }
-    return E.right(undefined);
+    return undefined;
   }
 
-  private lag(topic: TopicName, head: Cursor): number {
-    const position = this.folded.state.positions.get(topic);
-    return position === undefined ? 0 : Math.max(0, head.n - floorOf(position).n);
+  private follow(topic: TopicName): void {
+    if (this.followed.some((each) => each.topic === topic) || !this.isAskedFor(topic)) return;
+    this.followed.push(new Followed(topic, this, this.dependencies.liveTopics));
   }
 
   /** Takes what there is and records that it was given, in this order of safety: nothing is answered unrecorded. */
   private async take(): Promise<E.Either<StoreUnavailable | VersionConflict, Taken>> {
     const { clock, journal, metrics, random } = this.dependencies;
     const taking = new Taking(this.folded.state, clock.now());
-    const starts = this.created.map((topic) => ({ topic, at: BEGINNING }));
-    this.created = [];
-    taking.apply({ type: 'Follow', starts });
-    taking.apply({ type: 'Expire', now: taking.now, jitter: random() });
-    const topics = this.inTurn();
-    const room = Math.min(this.request.messagesMax, credit(taking.state));
+    const { draft, now } = taking;
+    if (this.created.length > 0) {
+      draft.apply({ type: 'Follow', starts: this.created.map((topic) => ({ topic, at: BEGINNING })) });
+      this.created = [];
+    }
+    draft.apply({ type: 'Expire', now, jitter: random() });
+    const followed = this.inTurn();
+    const room = Math.min(this.request.messagesMax, credit(draft.state));
     // An equal share for each topic first, so that a busy one leaves something for the others; then what is left.
-    for (const share of [Math.ceil(Math.max(1, room) / topics.length), this.request.messagesMax]) {
-      for (const topic of topics) {
-        const failure = await this.takeFrom(topic, taking, share);
+    for (const share of [Math.ceil(Math.max(1, room) / followed.length), this.request.messagesMax]) {
+      for (const each of followed) {
+        const failure = await this.takeFrom(each, taking, share);
         if (failure !== undefined) return E.left(failure);
       }
     }
-    const appended = await journal.append(this.folded, taking.events)();
+    const appended = await journal.append(this.folded, draft.events)();
     if (E.isLeft(appended)) return appended;
     this.folded = appended.right;
-    if (this.gone.aborted) return this.giveBack(taking);
+    if (this.caller.isGone) return this.giveBack(taking);
     this.count(taking);
     const last = taking.messages[taking.messages.length - 1];
     if (last !== undefined) {
@@ -363,7 +387,7 @@ class Poll {
         clock.now() - instantOf(last.message.offset),
       );
     }
-    return E.right({ messages: taking.messages, gaps: taking.gaps });
+    return E.right(taking);
   }
 
   private count({ messages, gaps, expired }: Taking): void {
@@ -375,30 +399,33 @@ class Poll {
   }
 
   /** The topic that is furthest behind first, so that a busy one does not starve the others. */
-  private inTurn(): readonly TopicName[] {
-    const behind = (topic: TopicName): number => this.folded.state.positions.get(topic)?.next.offset ?? 0;
-    return [...this.memberships.keys()].sort((a, b) => behind(a) - behind(b));
+  private inTurn(): readonly Followed[] {
+    if (this.followed.length < 2) return this.followed;
+    const behind = ({ topic }: Followed): number => this.positionIn(topic)?.next.offset ?? 0;
+    return [...this.followed].sort((a, b) => behind(a) - behind(b));
   }
 
   private async takeFrom(
-    topic: TopicName,
+    { topic, membership, told }: Followed,
     taking: Taking,
     share: number,
   ): Promise<StoreUnavailable | undefined> {
     const { deadLetters } = this.dependencies;
+    const { draft, now } = taking;
     const until = Math.min(taking.messages.length + share, this.request.messagesMax);
     for (;;) {
-      const position = taking.state.positions.get(topic);
+      const position = draft.state.positions.get(topic);
       const most = until - taking.messages.length;
       if (position === undefined || most <= 0 || taking.isLarge) return undefined;
-      const head = this.memberships.get(topic)?.head();
+      const head = membership.head();
       const lossesToldTo = taking.gaps.findLast((gap) => gap.topic === topic)?.to.offset;
-      const room = { most, fresh: credit(taking.state), lossesToldTo };
-      const reading = await readNext(this.dependencies, topic, position, head, room, taking.now)();
+      const room = { most, fresh: credit(draft.state), lossesToldTo };
+      if (!hasNext(position, head, room, now)) return undefined;
+      const reading = await readNext(this.dependencies, topic, position, head, room, now, told)();
       if (E.isLeft(reading)) return reading.left;
       if (reading.right === undefined) return undefined;
       const { attempt } = reading.right;
-      if (isExhausted(taking.state.settings, attempt) && deadLetters.mayGiveUp(topic)) {
+      if (isExhausted(draft.state.settings, attempt) && deadLetters.mayGiveUp(topic)) {
         await this.giveUp(topic, taking, reading.right);
       } else taking.add(topic, reading.right);
     }
@@ -411,7 +438,7 @@ class Poll {
     const letters = reading.messages.map((message) => ({ message, attempts: reading.attempt - 1 }));
     const buried = await deadLetters.bury(this.folded.identity, topic, letters, 'max_deliveries')();
     taking.add(topic, { ...reading, messages: [] });
-    taking.apply(
+    taking.draft.apply(
       E.isRight(buried)
         ? { type: 'DeadLetter', topic, offsets, reason: 'max_deliveries' }
         : { type: 'Reject', topic, offsets, delayMs: BURY_AGAIN_MS, now: taking.now, jitter: random() },
@@ -436,9 +463,39 @@ class Poll {
 
 const toId = ({ topic, message }: PolledMessage): MessageId => ({ topic, offset: message.offset });
 
-/** What one attempt takes: the events so far, the state after them, and the messages to answer with. */
+/** A topic that a poll listens to, and what it was told of it last. */
+class Followed implements TopicListener {
+  told: MessageBatch['messages'] | undefined;
+  readonly membership: Membership;
+
+  constructor(
+    readonly topic: TopicName,
+    private readonly poll: Poll,
+    liveTopics: LiveTopics,
+  ) {
+    this.membership = liveTopics.join(topic, this);
+  }
+
+  onBatch({ messages }: MessageBatch): number {
+    this.told = messages;
+    this.poll.wake();
+    return 0;
+  }
+
+  onLost(): void {
+    this.told = undefined;
+    this.poll.wake();
+  }
+
+  lag(head: Cursor): number {
+    const position = this.poll.positionIn(this.topic);
+    return position === undefined ? 0 : Math.max(0, head.n - floorOf(position).n);
+  }
+}
+
+/** What one attempt takes: what it decides, and what to answer with. */
 class Taking {
-  readonly events: SubscriptionEvent[] = [];
+  readonly draft: SubscriptionDraft;
   readonly messages: PolledMessage[] = [];
   readonly gaps: Gap[] = [];
   /** How many were left out because their time was over. */
@@ -446,15 +503,10 @@ class Taking {
   private characters = 0;
 
   constructor(
-    public state: Subscription,
+    state: Subscription,
     readonly now: Instant,
-  ) {}
-
-  apply(command: SubscriptionCommand): void {
-    const decided = subscription.decide(this.state, command);
-    if (E.isLeft(decided)) throw new Error(`a poll only asks for what it may: ${decided.left._tag}`);
-    this.events.push(...decided.right);
-    this.state = replay(subscription, this.state, decided.right);
+  ) {
+    this.draft = new SubscriptionDraft(state);
   }
 
   /** Enough for one answer; the rest comes with the next poll. */
@@ -465,9 +517,9 @@ class Taking {
   add(topic: TopicName, { messages, attempt, next, dropped, gap, expired }: Reading): void {
     if (gap !== undefined) this.gaps.push(gap);
     this.expired += expired;
-    if (dropped.length > 0) this.apply({ type: 'Acknowledge', topic, offsets: dropped });
-    const cursors = messages.map(({ offset, n }) => ({ offset, n }));
-    this.apply({ type: 'Dispatch', topic, next, cursors, attempt, now: this.now });
+    if (dropped.length > 0) this.draft.apply({ type: 'Acknowledge', topic, offsets: dropped });
+    const cursors = messages.map(toCursor);
+    this.draft.apply({ type: 'Dispatch', topic, next, cursors, attempt, now: this.now });
     for (const message of messages) {
       this.messages.push({ topic, message, attempt });
       this.characters += message.event.payload.length;

@@ -4,17 +4,10 @@
  */
 import { either as E, function as F, taskEither as TE } from 'fp-ts';
 import { assertNever } from '../domain/assert-never.js';
-import { replay } from '../domain/decider.js';
 import type { MessageId } from '../domain/message/message-id.js';
 import type { Offset } from '../domain/message/offset.js';
-import type { ClientId, Identity } from '../domain/subscription/client-id.js';
-import type { SubscriptionEvent } from '../domain/subscription/subscription-events.js';
-import {
-  POLLS,
-  subscription,
-  type Subscription,
-  type SubscriptionCommand,
-} from '../domain/subscription/subscription.js';
+import { keyOf, type ClientId, type Identity } from '../domain/subscription/client-id.js';
+import { POLLS, type Subscription } from '../domain/subscription/subscription.js';
 import {
   deliveredOf,
   settlementOf,
@@ -32,6 +25,7 @@ import type { JournalSignals } from './ports/journal-signals.js';
 import type { Metrics } from './ports/metrics.js';
 import type { Sessions } from './sessions.js';
 import type { Settled, Settling } from './settling.js';
+import { SubscriptionDraft } from './subscription-draft.js';
 import { untilRaceIsWon, type Folded, type SubscriptionJournal } from './subscription-journal.js';
 import { readMessages, whatBecameOf } from './unsettled-ids.js';
 
@@ -77,7 +71,7 @@ export const makeSettleMessages = (dependencies: SettleDependencies): SettleMess
           if (!session.hasEnded) return settled;
         }
         // Not while it waits: the client's other requests are not to wait for that.
-        const outcome = await turns.take(`${clientId} ${principal.id}`, () =>
+        const outcome = await turns.take(keyOf(identity), () =>
           settleInJournal(dependencies, identity, settling, looks === LOOKS_MAX),
         );
         if (outcome !== 'look_again') return outcome;
@@ -96,7 +90,7 @@ const settleInJournal = async (
   isLastLook: boolean,
 ): Promise<Outcome | 'look_again'> => {
   const { store, journal, signals, metrics } = dependencies;
-  const loaded = await journal.load(identity)();
+  const loaded = await loadFor(dependencies, identity, settling);
   if (E.isLeft(loaded)) return loaded;
   const taking = new Taking(dependencies, loaded.right);
   const failure = await taking.take(settling);
@@ -104,28 +98,51 @@ const settleInJournal = async (
   const { session } = loaded.right.state;
   const isHeld = session !== undefined && session !== POLLS;
   if (isHeld && taking.unknown.length > 0 && !isLastLook) return 'look_again';
-  const appended = await journal.append(loaded.right, taking.events, { isHeldElsewhere: isHeld })();
+  const appended = await journal.append(loaded.right, taking.draft.events, { isHeldElsewhere: isHeld })();
   if (E.isLeft(appended)) return appended;
   if (settling.type === 'Acknowledge' || settling.type === 'AcknowledgeUpTo')
     metrics.messagesAcknowledged(taking.count);
   // A poll that waits finds out about acknowledgements by itself; what is given back it should have now.
-  if (taking.events.length > 0 && (isHeld || settling.type === 'Reject')) signals.send(identity, undefined);
+  if (taking.draft.events.length > 0 && (isHeld || settling.type === 'Reject'))
+    signals.send(identity, undefined);
   return E.right(await taking.settled(store));
 };
 
-/** What one request does to a subscription: the events so far, the state after them, and the ids left over. */
+/**
+ * A moment old will do where every message waits for an answer there: the append finds out whether it still does.
+ * Anything else is only said of the journal as it is.
+ */
+const loadFor = async (
+  { journal }: SettleDependencies,
+  identity: Identity,
+  settling: Settling,
+): Promise<E.Either<StoreUnavailable, Folded>> => {
+  const recalled = journal.recall(identity);
+  return settling.type === 'Acknowledge' &&
+    recalled !== undefined &&
+    areWaitedFor(recalled.state, settling.ids)
+    ? E.right(recalled)
+    : journal.load(identity)();
+};
+
+const areWaitedFor = ({ positions }: Subscription, ids: readonly MessageId[]): boolean =>
+  byTopic(ids).every(({ topic, offsets }) => {
+    const position = positions.get(topic);
+    return position !== undefined && settlementOf(position, offsets).known.length === offsets.length;
+  });
+
+/** What one request does to a subscription, and the ids that it does nothing to. */
 class Taking {
-  readonly events: SubscriptionEvent[] = [];
+  readonly draft: SubscriptionDraft;
   readonly unknown: MessageId[] = [];
   count = 0;
   private readonly settledBefore: MessageId[] = [];
-  private state: Subscription;
 
   constructor(
     private readonly dependencies: SettleDependencies,
     private readonly folded: Folded,
   ) {
-    this.state = folded.state;
+    this.draft = new SubscriptionDraft(folded.state);
   }
 
   async take(settling: Settling): Promise<StoreUnavailable | undefined> {
@@ -133,18 +150,29 @@ class Taking {
     const now = clock.now();
     switch (settling.type) {
       case 'Acknowledge':
-        this.eachKnown(settling.ids, (topic, offsets) => this.apply({ type: 'Acknowledge', topic, offsets }));
+        this.eachKnown(settling.ids, (topic, offsets) =>
+          this.draft.apply({ type: 'Acknowledge', topic, offsets }),
+        );
         return undefined;
       case 'AcknowledgeUpTo':
         this.acknowledgeUpTo(settling.id);
         return undefined;
       case 'Reject':
         this.eachKnown(settling.ids, (topic, offsets) =>
-          this.apply({ type: 'Reject', topic, offsets, delayMs: settling.delayMs, now, jitter: random() }),
+          this.draft.apply({
+            type: 'Reject',
+            topic,
+            offsets,
+            delayMs: settling.delayMs,
+            now,
+            jitter: random(),
+          }),
         );
         return undefined;
       case 'Extend':
-        this.eachKnown(settling.ids, (topic, offsets) => this.apply({ type: 'Extend', topic, offsets, now }));
+        this.eachKnown(settling.ids, (topic, offsets) =>
+          this.draft.apply({ type: 'Extend', topic, offsets, now }),
+        );
         return undefined;
       case 'Terminate':
         return this.terminate(settling.ids);
@@ -163,7 +191,7 @@ class Taking {
     settle: (topic: TopicName, offsets: readonly Offset[], position: TopicPosition) => void,
   ): void {
     for (const { topic, offsets, ids: idsOfTopic } of byTopic(ids)) {
-      const position = this.state.positions.get(topic);
+      const position = this.draft.state.positions.get(topic);
       if (position === undefined) {
         this.unknown.push(...idsOfTopic);
         continue;
@@ -179,7 +207,7 @@ class Taking {
   }
 
   private acknowledgeUpTo(id: MessageId): void {
-    const position = this.state.positions.get(id.topic);
+    const position = this.draft.state.positions.get(id.topic);
     if (position === undefined || id.offset > position.next.offset) {
       this.unknown.push(id);
       return;
@@ -187,7 +215,7 @@ class Taking {
     const offsets = unacknowledgedUpTo(position, id.offset);
     this.count = offsets.length;
     if (offsets.length === 0) this.settledBefore.push(id);
-    else this.apply({ type: 'Acknowledge', topic: id.topic, offsets });
+    else this.draft.apply({ type: 'Acknowledge', topic: id.topic, offsets });
   }
 
   /** Published to the dead-letter topic first: should the append be refused, publishing again has no effect. */
@@ -210,16 +238,9 @@ class Taking {
         )();
         if (E.isLeft(buried)) return buried.left;
       }
-      this.apply({ type: 'DeadLetter', topic, offsets, reason: 'terminated' });
+      this.draft.apply({ type: 'DeadLetter', topic, offsets, reason: 'terminated' });
     }
     return undefined;
-  }
-
-  private apply(command: SubscriptionCommand): void {
-    const decided = subscription.decide(this.state, command);
-    if (E.isLeft(decided)) throw new Error(`only what is followed is settled: ${decided.left._tag}`);
-    this.events.push(...decided.right);
-    this.state = replay(subscription, this.state, decided.right);
   }
 }
 

@@ -5,7 +5,7 @@
 import { either as E, function as F, taskEither as TE } from 'fp-ts';
 import { policyOf } from '../domain/delivery/delivery-policy.js';
 import { BEGINNING, type Cursor, type Offset, type Recorded } from '../domain/message/offset.js';
-import type { Identity } from '../domain/subscription/client-id.js';
+import { keyOf, type Identity } from '../domain/subscription/client-id.js';
 import type { SubscriptionEvent } from '../domain/subscription/subscription-events.js';
 import {
   subscription,
@@ -15,7 +15,8 @@ import {
   type SubscriptionRefusal,
 } from '../domain/subscription/subscription.js';
 import { replay } from '../domain/decider.js';
-import type { Milliseconds } from '../domain/time.js';
+import type { Instant, Milliseconds } from '../domain/time.js';
+import type { Clock } from './ports/clock.js';
 import {
   subscriptionStream,
   type Durability,
@@ -24,6 +25,7 @@ import {
   type StoreUnavailable,
   type VersionConflict,
 } from './ports/event-store.js';
+import type { JournalSignals } from './ports/journal-signals.js';
 
 /** A subscription as of a place in its journal. */
 export interface Folded {
@@ -50,6 +52,12 @@ export interface JournalAppendOptions {
 export interface SubscriptionJournal {
   /** The subscription as it is now; one that nobody has opened is `isOpen: false` at version 0. */
   load(identity: Identity): TE.TaskEither<StoreUnavailable, Folded>;
+  /**
+   * The subscription as it was a moment ago, at once, where this instance has seen it then and has not heard since that
+   * it was written to. For whoever would rather lose a race than read the journal each time: the append after it finds
+   * out whether it was still true.
+   */
+  recall(identity: Identity): Folded | undefined;
   /** What was appended since `folded`, in order. */
   since(folded: Folded): TE.TaskEither<StoreUnavailable, readonly Recorded<SubscriptionEvent>[]>;
   /** Appends right behind `folded`, or answers `VersionConflict` where somebody else has appended meanwhile. */
@@ -72,6 +80,8 @@ export const silentMsMax = ({ subscriptionMs }: Pick<RetentionSettings, 'subscri
 const PAGE = 500;
 /** Most clients that poll come back within seconds; who does not costs a longer read. */
 const REMEMBERED_MAX = 10_000;
+/** How long a subscription is recalled: a signal that was lost, and nobody noticed, is made up for by then. */
+const RECALLED_MS: Milliseconds = 5_000;
 /** Below this, folding costs less than the snapshot would. */
 const EVENTS_BEFORE_SNAPSHOT = 100;
 /** Whoever loses this many races in a row is not racing a client but a fault. */
@@ -128,34 +138,75 @@ export const begunAnew = (folded: Folded, actual: Cursor): Folded => ({
   eventsSinceSnapshot: EVENTS_BEFORE_SNAPSHOT,
 });
 
+interface Remembered {
+  readonly folded: Folded;
+  /** Until when nobody need be asked whether it is still so. */
+  readonly recalledUntil: Instant;
+}
+
 /**
  * The subscriptions that were folded last, so that a poll, and the acknowledgement after it, read what is new of a
- * journal instead of all of it. The one that was used longest ago goes first.
+ * journal instead of all of it, or nothing. Kept in two halves, of which the older one goes as a whole: a map that
+ * always gives up its oldest entry is always being built anew.
  */
 class RecentlyFolded {
-  private readonly recent = new Map<string, Folded>();
+  private recent = new Map<string, Remembered>();
+  private earlier = new Map<string, Remembered>();
 
-  get(identity: Identity): Folded | undefined {
-    return this.recent.get(keyOf(identity));
+  get(identity: Identity): Remembered | undefined {
+    const key = keyOf(identity);
+    return this.recent.get(key) ?? this.earlier.get(key);
   }
 
-  put(folded: Folded): void {
-    const key = keyOf(folded.identity);
-    this.recent.delete(key);
-    if (folded.at.n > 0) this.recent.set(key, folded);
-    if (this.recent.size <= REMEMBERED_MAX) return;
-    const [oldest] = this.recent.keys();
-    if (oldest !== undefined) this.recent.delete(oldest);
+  put(folded: Folded, recalledUntil: Instant): void {
+    this.recent.set(keyOf(folded.identity), { folded, recalledUntil });
+    if (this.recent.size < REMEMBERED_MAX / 2) return;
+    this.earlier = this.recent;
+    this.recent = new Map();
+  }
+
+  /**
+   * Somebody else may have written to it. What is read or appended at this moment was asked for before that: it finds
+   * another object here than when it began, and is not recalled either.
+   */
+  distrust(identity: Identity): void {
+    const known = this.get(identity);
+    if (known !== undefined) this.put(known.folded, 0);
+  }
+
+  distrustAll(): void {
+    for (const half of [this.recent, this.earlier]) {
+      for (const [key, { folded }] of half) half.set(key, { folded, recalledUntil: 0 });
+    }
   }
 }
 
-const keyOf = ({ principal, clientId }: Identity): string => `${clientId} ${principal}`;
+export interface JournalDependencies {
+  readonly store: EventStore;
+  readonly signals: JournalSignals;
+  readonly clock: Clock;
+}
 
 export const makeSubscriptionJournal = (
-  store: EventStore,
+  { store, signals, clock }: JournalDependencies,
   settings: JournalSettings = { isAtMostOnceSynced: true },
 ): SubscriptionJournal => {
   const remembered = new RecentlyFolded();
+  signals.onSignal((identity) => remembered.distrust(identity));
+  signals.onMissed(() => remembered.distrustAll());
+
+  /** Runs what reads the journal or appends to it, and remembers what it makes of the subscription. */
+  const remembering = async <Failure>(
+    identity: Identity,
+    run: (known: Folded | undefined) => Promise<E.Either<Failure, Folded>>,
+  ): Promise<E.Either<Failure, Folded>> => {
+    if (remembered.get(identity) === undefined) remembered.put(unopened(identity), 0);
+    const before = remembered.get(identity);
+    const folded = await run(before?.folded);
+    if (E.isLeft(folded)) remembered.distrust(identity);
+    else remembered.put(folded.right, remembered.get(identity) === before ? clock.now() + RECALLED_MS : 0);
+    return folded;
+  };
 
   const readFrom = async (
     identity: Identity,
@@ -190,34 +241,42 @@ export const makeSubscriptionJournal = (
       TE.map((recorded) => fold(unopened(identity), recorded)),
     );
 
-  const load: SubscriptionJournal['load'] = (identity) => async () => {
+  const load: SubscriptionJournal['load'] = (identity) => () =>
+    remembering<StoreUnavailable>(identity, async (known) => {
+      const loaded = known === undefined || known.at.n === 0 ? E.right(undefined) : await loadOn(known);
+      if (E.isLeft(loaded)) return loaded;
+      return loaded.right === undefined ? loadAll(identity)() : E.right(loaded.right);
+    });
+
+  const recall: SubscriptionJournal['recall'] = (identity) => {
     const known = remembered.get(identity);
-    const loaded = known === undefined ? E.right(undefined) : await loadOn(known);
-    if (E.isLeft(loaded)) return loaded;
-    const folded = loaded.right === undefined ? await loadAll(identity)() : E.right(loaded.right);
-    if (E.isRight(folded)) remembered.put(folded.right);
-    return folded;
+    return known !== undefined && known.recalledUntil > clock.now() ? known.folded : undefined;
   };
 
-  const append: SubscriptionJournal['append'] = (folded, events, { isHeldElsewhere = false } = {}) => {
-    if (events.length === 0) return TE.right(folded);
-    const stream = subscriptionStream(folded.identity);
-    const state = replay(subscription, folded.state, events);
-    const isLong = !isHeldElsewhere && folded.eventsSinceSnapshot + events.length > EVENTS_BEFORE_SNAPSHOT;
-    const all = isLong ? [...events, toSnapshot(state)] : events;
-    return F.pipe(
-      store.append(stream, all, { expected: folded.at, durability: durabilityOf(folded.state, settings) }),
-      TE.map((cursors): Folded => ({
-        identity: folded.identity,
-        state,
-        at: cursors[cursors.length - 1] ?? folded.at,
-        eventsSinceSnapshot: isLong ? 0 : folded.eventsSinceSnapshot + events.length,
-      })),
-      TE.tapIO((next) => () => remembered.put(next)),
+  const append: SubscriptionJournal['append'] =
+    (folded, events, { isHeldElsewhere = false } = {}) =>
+    async () => {
+      if (events.length === 0) return E.right(folded);
+      const { identity } = folded;
+      const stream = subscriptionStream(identity);
+      const state = replay(subscription, folded.state, events);
+      const isLong = !isHeldElsewhere && folded.eventsSinceSnapshot + events.length > EVENTS_BEFORE_SNAPSHOT;
+      const all = isLong ? [...events, toSnapshot(state)] : events;
+      const durability = durabilityOf(folded.state, settings);
+      const appended = await remembering<StoreUnavailable | VersionConflict>(identity, async () => {
+        const cursors = await store.append(stream, all, { expected: folded.at, durability })();
+        if (E.isLeft(cursors)) return cursors;
+        return E.right({
+          identity,
+          state,
+          at: cursors.right[cursors.right.length - 1] ?? folded.at,
+          eventsSinceSnapshot: isLong ? 0 : folded.eventsSinceSnapshot + events.length,
+        });
+      });
       // The snapshot stands; what lies in front of it may stay a while where trimming fails.
-      TE.tapTask((next) => (isLong ? store.trim(stream, next.at.offset) : () => Promise.resolve(undefined))),
-    );
-  };
+      if (isLong && E.isRight(appended)) await store.trim(stream, appended.right.at.offset)();
+      return appended;
+    };
 
   const execute: SubscriptionJournal['execute'] = (identity, command) => () =>
     untilRaceIsWon(
@@ -235,5 +294,5 @@ export const makeSubscriptionJournal = (
       ),
     );
 
-  return { load, since, append, execute };
+  return { load, recall, since, append, execute };
 };

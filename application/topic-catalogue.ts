@@ -6,13 +6,14 @@
 import { either as E, type taskEither as TE } from 'fp-ts';
 import { NO_OFFSET } from '../domain/message/offset.js';
 import { selects } from '../domain/subscription/subscription.js';
-import type { Milliseconds } from '../domain/time.js';
+import type { Instant, Milliseconds } from '../domain/time.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import type { TopicPattern } from '../domain/topic/topic-pattern.js';
 import type { Cancel, Clock } from './ports/clock.js';
 import type { EventFeed, Following } from './ports/event-feed.js';
 import {
   CATALOGUE,
+  sweepIntervalMs,
   topicIdleMs,
   type EventStore,
   type RetentionSettings,
@@ -21,20 +22,20 @@ import {
 
 const PAGE = 1_000;
 
-const FORGETTING_INTERVAL_MS_MIN: Milliseconds = 1_000;
-const FORGETTING_INTERVAL_MS_MAX: Milliseconds = 10 * 60_000;
-
 /**
  * How often it is worth looking for topics that are gone. A quarter of what a topic lives unused: names that nobody
  * uses any more are then at most half as many again as those that are, if topics come and go at an even pace.
  */
 export const forgettingIntervalMs = (
   retention: Pick<RetentionSettings, 'messagesMs' | 'subscriptionMs'>,
-): Milliseconds =>
-  Math.min(
-    FORGETTING_INTERVAL_MS_MAX,
-    Math.max(FORGETTING_INTERVAL_MS_MIN, Math.ceil(topicIdleMs(retention) / 4)),
-  );
+): Milliseconds => sweepIntervalMs(topicIdleMs(retention) / 4);
+
+/**
+ * Older than this is whatever a topic had that is gone by now: it was silent for at least as long as messages are kept.
+ * A topic with a newer message has come back.
+ */
+export const goneBefore = (now: Instant, { messagesMs }: Pick<RetentionSettings, 'messagesMs'>): Instant =>
+  now - messagesMs;
 
 export class TopicCatalogue {
   private readonly topics = new Set<TopicName>();

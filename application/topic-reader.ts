@@ -7,13 +7,19 @@ import {
   before,
   instantOf,
   NO_OFFSET,
+  toCursor,
   type Cursor,
   type Offset,
   type Recorded,
 } from '../domain/message/offset.js';
 import { dueAt, type Pending, type TopicPosition } from '../domain/subscription/topic-position.js';
 import type { Instant } from '../domain/time.js';
-import type { MessagePublished, MessagesLost, TopicEvent } from '../domain/topic/topic-events.js';
+import {
+  isMessage,
+  type MessagePublished,
+  type MessagesLost,
+  type TopicEvent,
+} from '../domain/topic/topic-events.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import type { Gap, GapReason } from './ports/client-connection.js';
 import {
@@ -60,9 +66,20 @@ export interface TopicSource {
   readonly retention: RetentionSettings;
 }
 
+/** Is there anything that `readNext` would read? A message that is due, or one above the position. */
+export const hasNext = (
+  position: TopicPosition,
+  head: Cursor | undefined,
+  room: Room,
+  now: Instant,
+): boolean =>
+  (room.fresh > 0 && head !== undefined && head.offset > position.next.offset) ||
+  (position.due.length > 0 && dueAt(position, now, 1).length > 0);
+
 /**
  * Reads what comes next, as far as there is room. Undefined where there is nothing to give now: no message is due and
- * `head`, the last message known, is not above the position.
+ * `head`, the last message known, is not above the position. `told` is what came last: it is not read again where it
+ * begins right behind the position.
  */
 export const readNext = (
   source: TopicSource,
@@ -71,13 +88,15 @@ export const readNext = (
   head: Cursor | undefined,
   room: Room,
   now: Instant,
+  told: readonly Recorded<MessagePublished>[] = [],
 ): TE.TaskEither<StoreUnavailable, Reading | undefined> => {
   const due = nearby(dueAt(position, now, Math.min(room.most, PAGE)));
   if (due.length > 0) return readDue(source, topic, position, due, now);
   const limit = Math.min(room.fresh, room.most, PAGE);
   if (limit <= 0 || head === undefined || head.offset <= position.next.offset) return TE.right(undefined);
+  const isNextTold = told[0] !== undefined && told[0].n === position.next.n + 1;
   return F.pipe(
-    read(source.store, topic, position.next, limit),
+    isNextTold ? TE.right(told.slice(0, limit)) : read(source.store, topic, position.next, limit),
     TE.flatMap((events) => {
       const [first] = events;
       const isReborn =
@@ -326,11 +345,6 @@ const foundReason = (
       return to.offset <= first.offset ? 'retention' : 'removed';
     }),
   );
-
-const toCursor = ({ offset, n }: Cursor): Cursor => ({ offset, n });
-
-const isMessage = (recorded: Recorded<TopicEvent>): recorded is Recorded<MessagePublished> =>
-  recorded.event.type === 'MessagePublished';
 
 const isLoss = (recorded: Recorded<TopicEvent>): recorded is Recorded<MessagesLost> =>
   recorded.event.type === 'MessagesLost';

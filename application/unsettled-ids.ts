@@ -5,7 +5,7 @@
 import { either as E, type taskEither as TE } from 'fp-ts';
 import type { MessageId } from '../domain/message/message-id.js';
 import type { Offset, Recorded } from '../domain/message/offset.js';
-import type { MessagePublished, TopicEvent } from '../domain/topic/topic-events.js';
+import { isMessage, type MessagePublished, type TopicEvent } from '../domain/topic/topic-events.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import { topicStream, type EventStore, type StoreUnavailable } from './ports/event-store.js';
 import type { Settled } from './settling.js';
@@ -63,9 +63,6 @@ const eventAt =
     const read = await store.read(topicStream(topic), (offset - 1) as Offset, 1)();
     return E.isLeft(read) ? read : E.right(read.right.find((recorded) => recorded.offset === offset));
   };
-
-const isMessage = (recorded: Recorded<TopicEvent>): recorded is Recorded<MessagePublished> =>
-  recorded.event.type === 'MessagePublished';
 
 const isBeforeFirst = async (store: EventStore, { topic, offset }: MessageId): Promise<boolean> => {
   const bounds = await store.bounds(topicStream(topic))();

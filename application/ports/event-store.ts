@@ -164,6 +164,13 @@ export const topicIdleMs = ({
   subscriptionMs,
 }: Pick<RetentionSettings, 'messagesMs' | 'subscriptionMs'>): Milliseconds => messagesMs + subscriptionMs;
 
+const SWEEP_INTERVAL_MS_MIN: Milliseconds = 1_000;
+const SWEEP_INTERVAL_MS_MAX: Milliseconds = 10 * 60_000;
+
+/** How often to look for what is over, where every `wantedMs` would do: neither all the time nor once a day. */
+export const sweepIntervalMs = (wantedMs: Milliseconds): Milliseconds =>
+  Math.min(SWEEP_INTERVAL_MS_MAX, Math.max(SWEEP_INTERVAL_MS_MIN, Math.ceil(wantedMs)));
+
 /** Can the store be used? Adapters that cannot be unhealthy (memory) always answer yes. */
 export interface HealthProbe {
   /** Resolves to the reasons why the service is not ready; empty when it is. */

@@ -47,6 +47,9 @@ export const before = (cursor: Cursor): Cursor => ({
   n: cursor.n - 1,
 });
 
+/** The place alone, of whatever has one. */
+export const toCursor = ({ offset, n }: Cursor): Cursor => ({ offset, n });
+
 /** `ms-seq`, as clients and Valkey see it. */
 export const formatOffset = (offset: Offset): string =>
   `${Math.floor(offset / SEQUENCES_PER_MILLISECOND)}-${offset % SEQUENCES_PER_MILLISECOND}`;

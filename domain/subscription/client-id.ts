@@ -20,3 +20,6 @@ export interface Identity {
   readonly principal: string;
   readonly clientId: ClientId;
 }
+
+/** One text for each identity: a client_id has no space in it. */
+export const keyOf = ({ principal, clientId }: Identity): string => `${clientId} ${principal}`;

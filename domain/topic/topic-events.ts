@@ -1,4 +1,4 @@
-import type { Cursor } from '../message/offset.js';
+import type { Cursor, Recorded } from '../message/offset.js';
 import type { Instant } from '../time.js';
 import type { TopicName } from './topic-name.js';
 
@@ -33,3 +33,7 @@ export interface TopicCreated {
 }
 
 export type CatalogueEvent = TopicCreated;
+
+/** Is this a message, and not the mark of a loss? */
+export const isMessage = (recorded: Recorded<TopicEvent>): recorded is Recorded<MessagePublished> =>
+  recorded.event.type === 'MessagePublished';

@@ -61,9 +61,12 @@ const drivenAdapters = new ContainerModule(({ bind }) => {
 
 const useCases = new ContainerModule(({ bind }) => {
   bind(TOKENS.SubscriptionJournal).toResolvedValue(
-    (store, { delivery }) =>
-      makeSubscriptionJournal(store, { isAtMostOnceSynced: delivery.atMostOnceDurability === 'fsync' }),
-    [TOKENS.EventStore, TOKENS.Config],
+    (store, signals, clock, { delivery }) =>
+      makeSubscriptionJournal(
+        { store, signals, clock },
+        { isAtMostOnceSynced: delivery.atMostOnceDurability === 'fsync' },
+      ),
+    [TOKENS.EventStore, TOKENS.JournalSignals, TOKENS.Clock, TOKENS.Config],
   );
   bind(TOKENS.LiveTopics).toResolvedValue(
     (feed, clock, metrics) => new LiveTopics(feed, clock, metrics),
@@ -99,7 +102,7 @@ const useCases = new ContainerModule(({ bind }) => {
       ),
     [TOKENS.EventStore, TOKENS.Clock, TOKENS.Metrics, TOKENS.Logger, TOKENS.Retention, TOKENS.Config],
   );
-  bind(TOKENS.Sessions).toResolvedValue(
+  bind(TOKENS.SubscriptionDependencies).toResolvedValue(
     (
       store,
       journal,
@@ -108,28 +111,23 @@ const useCases = new ContainerModule(({ bind }) => {
       signals,
       catalogue,
       prepareOpening,
-      ids,
       clock,
       metrics,
-      logger,
       random,
       retention,
-    ) =>
-      new Sessions({
-        store,
-        journal,
-        liveTopics,
-        deadLetters,
-        signals,
-        catalogue,
-        prepareOpening,
-        ids,
-        clock,
-        metrics,
-        logger,
-        random,
-        retention,
-      }),
+    ) => ({
+      store,
+      journal,
+      liveTopics,
+      deadLetters,
+      signals,
+      catalogue,
+      prepareOpening,
+      clock,
+      metrics,
+      random,
+      retention,
+    }),
     [
       TOKENS.EventStore,
       TOKENS.SubscriptionJournal,
@@ -138,13 +136,23 @@ const useCases = new ContainerModule(({ bind }) => {
       TOKENS.JournalSignals,
       TOKENS.TopicCatalogue,
       TOKENS.PrepareOpening,
-      TOKENS.IdSource,
       TOKENS.Clock,
       TOKENS.Metrics,
-      TOKENS.Logger,
       TOKENS.Random,
       TOKENS.Retention,
     ],
+  );
+  bind(TOKENS.Sessions).toResolvedValue(
+    (common, ids, logger) => new Sessions({ ...common, ids, logger }),
+    [TOKENS.SubscriptionDependencies, TOKENS.IdSource, TOKENS.Logger],
+  );
+  bind(TOKENS.PollMessages).toResolvedValue(
+    (common, sessions) => makePollMessages({ ...common, sessions }),
+    [TOKENS.SubscriptionDependencies, TOKENS.Sessions],
+  );
+  bind(TOKENS.SettleMessages).toResolvedValue(
+    (common, sessions) => makeSettleMessages({ ...common, sessions }),
+    [TOKENS.SubscriptionDependencies, TOKENS.Sessions],
   );
   bind(TOKENS.PublishMessages).toResolvedValue(
     (store, clock, metrics, { limits, delivery }) =>
@@ -153,64 +161,6 @@ const useCases = new ContainerModule(({ bind }) => {
         idempotencyWindowMs: delivery.idempotencyWindowMs,
       }),
     [TOKENS.EventStore, TOKENS.Clock, TOKENS.Metrics, TOKENS.Config],
-  );
-  bind(TOKENS.PollMessages).toResolvedValue(
-    (
-      store,
-      journal,
-      liveTopics,
-      deadLetters,
-      signals,
-      catalogue,
-      prepareOpening,
-      sessions,
-      clock,
-      metrics,
-      random,
-      retention,
-    ) =>
-      makePollMessages({
-        store,
-        journal,
-        liveTopics,
-        deadLetters,
-        signals,
-        catalogue,
-        prepareOpening,
-        sessions,
-        clock,
-        metrics,
-        random,
-        retention,
-      }),
-    [
-      TOKENS.EventStore,
-      TOKENS.SubscriptionJournal,
-      TOKENS.LiveTopics,
-      TOKENS.DeadLetters,
-      TOKENS.JournalSignals,
-      TOKENS.TopicCatalogue,
-      TOKENS.PrepareOpening,
-      TOKENS.Sessions,
-      TOKENS.Clock,
-      TOKENS.Metrics,
-      TOKENS.Random,
-      TOKENS.Retention,
-    ],
-  );
-  bind(TOKENS.SettleMessages).toResolvedValue(
-    (store, journal, sessions, deadLetters, signals, clock, metrics, random) =>
-      makeSettleMessages({ store, journal, sessions, deadLetters, signals, clock, metrics, random }),
-    [
-      TOKENS.EventStore,
-      TOKENS.SubscriptionJournal,
-      TOKENS.Sessions,
-      TOKENS.DeadLetters,
-      TOKENS.JournalSignals,
-      TOKENS.Clock,
-      TOKENS.Metrics,
-      TOKENS.Random,
-    ],
   );
 });
 

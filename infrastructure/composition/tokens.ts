@@ -4,7 +4,7 @@ import type { ServiceIdentifier } from 'inversify';
 import type { DeadLetters } from '../../application/dead-letters.js';
 import type { LiveTopics } from '../../application/live-topics.js';
 import type { PrepareOpening } from '../../application/open-subscription.js';
-import type { PollMessages } from '../../application/poll-messages.js';
+import type { PollDependencies, PollMessages } from '../../application/poll-messages.js';
 import type { Authenticator } from '../../application/ports/authenticator.js';
 import type { Clock } from '../../application/ports/clock.js';
 import type { EventFeed } from '../../application/ports/event-feed.js';
@@ -48,6 +48,8 @@ export const TOKENS = {
   LiveTopics: token<LiveTopics>('LiveTopics'),
   TopicCatalogue: token<TopicCatalogue>('TopicCatalogue'),
   PrepareOpening: token<PrepareOpening>('PrepareOpening'),
+  /** What all use cases need that have to do with subscriptions; each takes its part of it. */
+  SubscriptionDependencies: token<Omit<PollDependencies, 'sessions'>>('SubscriptionDependencies'),
   Sessions: token<Sessions>('Sessions'),
   PublishMessages: token<PublishMessages>('PublishMessages'),
   PollMessages: token<PollMessages>('PollMessages'),

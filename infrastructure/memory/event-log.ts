@@ -13,6 +13,7 @@ import {
   type Cursor,
   type Offset,
   type Recorded,
+  toCursor,
 } from '../../domain/message/offset.js';
 import type { Instant } from '../../domain/time.js';
 import { estimatedBytes } from './estimated-bytes.js';
@@ -138,5 +139,3 @@ export class EventLog<Event extends StoredEvent> {
     return this.slots[index]?.offset ?? 0;
   }
 }
-
-export const toCursor = ({ offset, n }: Cursor): Cursor => ({ offset, n });

@@ -28,11 +28,12 @@ import {
   type Cursor,
   type Offset,
   type Recorded,
+  toCursor,
 } from '../../domain/message/offset.js';
 import type { Instant } from '../../domain/time.js';
 import type { CatalogueEvent } from '../../domain/topic/topic-events.js';
 import type { TopicName } from '../../domain/topic/topic-name.js';
-import { EventLog, toCursor } from './event-log.js';
+import { EventLog } from './event-log.js';
 import { RememberedKeys } from './remembered-keys.js';
 import { streamKey } from './stream-key.js';
 

@@ -3,9 +3,10 @@
  * and entries of topics that do not exist any more. An append forgets old messages in whole blocks only, and a topic
  * that nobody writes to forgets none. Topics expire by themselves, their entries in the catalogue do not: without this,
  * every topic that ever was would stay on the list, and one that comes back would stand there twice.
- * Promises: no message is kept for longer than its time and about two intervals; an entry is taken out within about two intervals of its topic's expiry; of several entries of one topic the
- *   newest stays; publishes are not delayed (it works in pages, on the socket of bulk reads); whatever fails is tried
- *   again at the next interval; entries that are not ours are left alone.
+ * Promises: no message is kept for longer than its time and about two intervals; an entry is taken out within about two
+ *   intervals of its topic's expiry; of several entries of one topic the newest stays; publishes are not delayed (it
+ *   works in pages, on the socket of bulk reads); whatever fails is tried again at the next interval; entries that are
+ *   not ours are left alone.
  * A topic that comes back while this runs is safe: coming back appends a new entry, and only entries that were read
  *   before their topic was looked for are taken out. So two sweeps at once do no harm either.
  * Does not promise: little memory at any size. It remembers the name of every topic that exists while it runs, as
@@ -14,7 +15,12 @@
  */
 import type { Redis } from 'iovalkey';
 import type { Cancel, Clock } from '../../application/ports/clock.js';
-import { CATALOGUE, topicStream, type RetentionSettings } from '../../application/ports/event-store.js';
+import {
+  CATALOGUE,
+  sweepIntervalMs,
+  topicStream,
+  type RetentionSettings,
+} from '../../application/ports/event-store.js';
 import type { Logger } from '../../application/ports/logger.js';
 import { formatOffset, offsetAt } from '../../domain/message/offset.js';
 import type { Milliseconds } from '../../domain/time.js';
@@ -31,12 +37,9 @@ interface Listed {
 
 const PAGE = 1_000;
 
-const TRIMMING_INTERVAL_MS_MIN: Milliseconds = 1_000;
-const TRIMMING_INTERVAL_MS_MAX: Milliseconds = 10 * 60_000;
-
 /** How often it is worth looking for messages that are too old: they are then kept for a tenth longer at most. */
 export const trimmingIntervalMs = ({ messagesMs }: Pick<RetentionSettings, 'messagesMs'>): Milliseconds =>
-  Math.min(TRIMMING_INTERVAL_MS_MAX, Math.max(TRIMMING_INTERVAL_MS_MIN, Math.ceil(messagesMs / 10)));
+  sweepIntervalMs(messagesMs / 10);
 
 export class CatalogueSweep {
   private readonly catalogue: string;

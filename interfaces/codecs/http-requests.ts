@@ -24,43 +24,72 @@ const POLL_MESSAGES_MAX = 1000;
 const POLL_MESSAGES_DEFAULT = 100;
 const POLL_TIMEOUT_SECONDS_DEFAULT = 30;
 
-/** `?topics=a,b.*&timeout=30&max=100&client_id=&delivery=&from=&ack_timeout=`; a parameter without text is absent. */
-export const decodePollQuery = (
-  query: URLSearchParams,
+/** Clients poll with the same query again and again; what is longer than this is rare, and decoded each time. */
+const KEPT_CHARACTERS_MAX = 512;
+/** Kept in two halves, of which the older one goes as a whole. */
+const KEPT_MAX = 2_000;
+
+/**
+ * `topics=a,b.*&timeout=30&max=100&client_id=&delivery=&from=&ack_timeout=`; a parameter without text is absent.
+ * HOT PATH: a query that was decoded lately is answered with the same request.
+ */
+export const pollQueryDecoder = (
   timeoutMaxMs: Milliseconds,
-): E.Either<Problem, PollRequest> => {
-  const timeoutMax = Math.floor(timeoutMaxMs / 1000);
+): ((query: string) => E.Either<Problem, PollRequest>) => {
+  const decodePoll = pollDecoder(timeoutMaxMs);
+  let recent = new Map<string, E.Either<Problem, PollRequest>>();
+  let earlier = recent;
+  return (query) => {
+    const known = recent.get(query) ?? earlier.get(query);
+    if (known !== undefined) return known;
+    const decoded = decodePoll(new URLSearchParams(query));
+    // A token in a query is nothing to be kept.
+    if (query.length > KEPT_CHARACTERS_MAX || query.includes('token')) return decoded;
+    recent.set(query, decoded);
+    if (recent.size >= KEPT_MAX / 2) {
+      earlier = recent;
+      recent = new Map();
+    }
+    return decoded;
+  };
+};
+
+const pollDecoder = (
+  timeoutMaxMs: Milliseconds,
+): ((query: URLSearchParams) => E.Either<Problem, PollRequest>) => {
   const PollQuery = t.type({
     topics: TopicsField,
-    timeout: optional(integerField(0, timeoutMax)),
+    timeout: optional(integerField(0, Math.floor(timeoutMaxMs / 1000))),
     max: optional(integerField(1, POLL_MESSAGES_MAX)),
     client_id: optional(ClientIdField),
     delivery: optional(GuaranteeField),
     from: optional(StartField),
     ack_timeout: optional(AckTimeoutField),
   });
-  // Named twice, both lists count.
-  const topics = query.getAll('topics').join(',');
-  return F.pipe(
-    decode(PollQuery, {
-      topics: topics === '' ? undefined : topics.split(','),
-      timeout: numberOf(query, 'timeout'),
-      max: numberOf(query, 'max'),
-      client_id: textOf(query, 'client_id'),
-      delivery: textOf(query, 'delivery'),
-      from: textOf(query, 'from'),
-      ack_timeout: numberOf(query, 'ack_timeout'),
-    }),
-    E.map((polled): PollRequest => ({
-      topics: polled.topics,
-      clientId: polled.client_id ?? DEFAULT_CLIENT_ID,
-      timeoutMs: Math.min((polled.timeout ?? POLL_TIMEOUT_SECONDS_DEFAULT) * 1000, timeoutMaxMs),
-      messagesMax: polled.max ?? POLL_MESSAGES_DEFAULT,
-      start: polled.from ?? LATEST,
-      ...(polled.delivery === undefined ? {} : { guarantee: polled.delivery }),
-      ...(polled.ack_timeout === undefined ? {} : { ackTimeoutMs: polled.ack_timeout * 1000 }),
-    })),
-  );
+  return (query) => {
+    // Named twice, both lists count.
+    const topics = query.getAll('topics').join(',');
+    return F.pipe(
+      decode(PollQuery, {
+        topics: topics === '' ? undefined : topics.split(','),
+        timeout: numberOf(query, 'timeout'),
+        max: numberOf(query, 'max'),
+        client_id: textOf(query, 'client_id'),
+        delivery: textOf(query, 'delivery'),
+        from: textOf(query, 'from'),
+        ack_timeout: numberOf(query, 'ack_timeout'),
+      }),
+      E.map((polled): PollRequest => ({
+        topics: polled.topics,
+        clientId: polled.client_id ?? DEFAULT_CLIENT_ID,
+        timeoutMs: Math.min((polled.timeout ?? POLL_TIMEOUT_SECONDS_DEFAULT) * 1000, timeoutMaxMs),
+        messagesMax: polled.max ?? POLL_MESSAGES_DEFAULT,
+        start: polled.from ?? LATEST,
+        ...(polled.delivery === undefined ? {} : { guarantee: polled.delivery }),
+        ...(polled.ack_timeout === undefined ? {} : { ackTimeoutMs: polled.ack_timeout * 1000 }),
+      })),
+    );
+  };
 };
 
 const ClientOfBody = t.type({ client_id: optional(ClientIdField) });

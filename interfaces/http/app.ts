@@ -1,7 +1,7 @@
 /**
- * The HTTP API: the lean publish routes, and behind them a Koa application with everything. Here is what runs in front
+ * The HTTP API: the lean routes, and behind them a Koa application with everything. Here is what runs in front
  * of Koa's routes, and what becomes of an error behind them. What is put in front of these routes belongs in front of
- * the lean ones too (lean-publishing.ts).
+ * the lean ones too (lean-publishing.ts, lean-polling.ts).
  */
 import type { RequestListener } from 'node:http';
 import Router from '@koa/router';
@@ -12,22 +12,22 @@ import type { Authenticator } from '../../application/ports/authenticator.js';
 import type { Logger } from '../../application/ports/logger.js';
 import type { PublishMessages } from '../../application/publish-messages.js';
 import type { SettleMessages } from '../../application/settle-messages.js';
-import type { Milliseconds } from '../../domain/time.js';
 import type { ConnectionLimit } from '../connection-limit.js';
 import { authenticate, type Authenticated } from './authenticate.js';
 import { addDeadLetterRoutes } from './dead-letter-routes.js';
+import { leanPolling } from './lean-polling.js';
 import { leanPublishing } from './lean-publishing.js';
 import { addManagementRoutes, type Management } from './management-routes.js';
 import { addMessagesRoutes } from './messages-routes.js';
 import { addPollRoutes } from './poll-routes.js';
 import { answerProblem, INTERNAL_ERROR } from './problem-response.js';
+import { makePolling, type PollingSettings } from './polling.js';
 import { publishAddresses } from './publishing.js';
 import { addSettleRoutes } from './settle-routes.js';
 import { addUpgradeRoute } from './upgrade-route.js';
 
-export interface HttpSettings {
+export interface HttpSettings extends PollingSettings {
   readonly messageBytesMax: number;
-  readonly pollTimeoutMaxMs: Milliseconds;
 }
 
 export interface HttpDependencies {
@@ -42,13 +42,18 @@ export interface HttpDependencies {
 }
 
 export const makeHttpHandler = (dependencies: HttpDependencies, settings: HttpSettings): RequestListener => {
-  const { publish, authenticator, management, logger } = dependencies;
+  const { publish, polls, authenticator, management, connections, logger } = dependencies;
   const addresses = publishAddresses(publish, settings.messageBytesMax);
+  const polling = makePolling(polls, connections, settings);
   const app = makeHttpApp(dependencies, settings).callback();
   const { isDraining } = management;
-  return leanPublishing({ addresses, authenticator, logger, isDraining }, (request, response) => {
-    void app(request, response);
-  });
+  const common = { authenticator, logger, isDraining };
+  return leanPublishing(
+    { ...common, addresses },
+    leanPolling({ ...common, polling }, (request, response) => {
+      void app(request, response);
+    }),
+  );
 };
 
 /** Everything, also what the lean routes serve. */
@@ -62,7 +67,7 @@ export const makeHttpApp = (dependencies: HttpDependencies, settings: HttpSettin
   const api = new Router<Authenticated>();
   api.use(authenticate(authenticator));
   addMessagesRoutes(api, publishAddresses(publish, settings.messageBytesMax));
-  addPollRoutes(api, polls, connections, settings.pollTimeoutMaxMs);
+  addPollRoutes(api, makePolling(polls, connections, settings));
   addSettleRoutes(api, settle);
   addDeadLetterRoutes(api, deadLetters);
 

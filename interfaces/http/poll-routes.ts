@@ -1,64 +1,32 @@
-/** GET /api/v1/poll. */
+/** GET /api/v1/poll, where the lean route has left it to Koa. */
 import type Router from '@koa/router';
-import { function as F, taskEither as TE } from 'fp-ts';
-import type { PollAnswer, PollMessages } from '../../application/poll-messages.js';
-import type { Milliseconds } from '../../domain/time.js';
-import { messageMembers } from '../codecs/delivered-message.js';
-import { gapMembers } from '../codecs/gap.js';
-import { decodePollQuery } from '../codecs/http-requests.js';
-import type { ConnectionLimit } from '../connection-limit.js';
-import { toProblem } from '../problem.js';
+import { either as E } from 'fp-ts';
+import { Caller } from '../../application/poll-messages.js';
 import type { Authenticated } from './authenticate.js';
+import { POLL_PATH, type Polling } from './polling.js';
 import { answerProblem } from './problem-response.js';
 
-export const addPollRoutes = (
-  router: Router<Authenticated>,
-  polls: PollMessages,
-  connections: ConnectionLimit,
-  pollTimeoutMaxMs: Milliseconds,
-): void => {
-  router.get('/api/v1/poll', async (context) => {
+export const addPollRoutes = (router: Router<Authenticated>, polling: Polling): void => {
+  router.get(POLL_PATH, async (context) => {
     // The router takes HEAD for GET, but a poll without an answer would only lose what it takes.
     if (context.method === 'HEAD') {
       context.set('Allow', 'GET');
       answerProblem(context, { code: 'method_not_allowed', detail: 'HEAD is not possible here.' });
       return;
     }
-    if (!connections.take()) {
-      answerProblem(context, { code: 'too_many_connections', detail: 'Try again, or another instance.' });
-      return;
-    }
-    const gone = new AbortController();
+    const caller = new Caller();
     const { res } = context;
     res.once('close', () => {
-      if (!res.writableFinished) gone.abort();
+      if (!res.writableFinished) caller.hangUp();
     });
-    try {
-      await F.pipe(
-        TE.fromEither(decodePollQuery(new URLSearchParams(context.querystring), pollTimeoutMaxMs)),
-        TE.flatMap((request) =>
-          F.pipe(polls.poll(context.state.principal, request, gone.signal), TE.mapLeft(toProblem)),
-        ),
-        TE.match(
-          (problem) => answerProblem(context, problem),
-          (answer) => {
-            context.status = 200;
-            context.type = 'application/json';
-            context.set('Cache-Control', 'no-store');
-            context.body = answerText(answer);
-          },
-        ),
-      )();
-    } finally {
-      connections.giveBack();
+    const answer = await polling(context.state.principal, context.querystring, caller);
+    if (E.isLeft(answer)) {
+      answerProblem(context, answer.left);
+      return;
     }
+    context.status = 200;
+    context.type = 'application/json';
+    context.set('Cache-Control', 'no-store');
+    context.body = answer.right;
   });
-};
-
-const answerText = ({ messages, gaps, isNewSubscription }: PollAnswer): string => {
-  const list = messages
-    .map(({ topic, message, attempt }) => `{${messageMembers(topic, message, attempt)}}`)
-    .join(',');
-  const told = gaps.length === 0 ? '' : `,"gaps":[${gaps.map((gap) => `{${gapMembers(gap)}}`).join(',')}]`;
-  return `{"messages":[${list}]${told}${isNewSubscription ? ',"new_subscription":true' : ''}}`;
 };

@@ -5,6 +5,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { either as E } from 'fp-ts';
+import { Caller } from '../../application/poll-messages.js';
 import type { Guarantee } from '../../domain/delivery/guarantee.js';
 import { formatMessageId, type MessageId } from '../../domain/message/message-id.js';
 import { anInstance, Backend, idsOf, type Instance } from '../support/instance.js';
@@ -80,7 +81,7 @@ class World {
   private readonly held: (() => void)[] = [];
   private readonly faults: Fault[] = [];
   private isSlow = false;
-  private readonly waiting = new Set<AbortController>();
+  private readonly waiting = new Set<Caller>();
 
   constructor(
     private readonly guarantee: Guarantee,
@@ -106,7 +107,7 @@ class World {
         void this.poll(this.instances[step.at]!, step.timeoutMs, step.max);
         break;
       case 'hangUp':
-        for (const gone of this.waiting) gone.abort();
+        for (const caller of this.waiting) caller.hangUp();
         break;
       case 'acknowledge':
         void this.acknowledge(this.instances[step.at]!, step.picks);
@@ -142,8 +143,8 @@ class World {
   }
 
   async poll(instance: Instance, timeoutMs: number, max: number): Promise<readonly MessageId[]> {
-    const gone = new AbortController();
-    this.waiting.add(gone);
+    const caller = new Caller();
+    this.waiting.add(caller);
     const startedAt = this.backend.clock.now();
     const isDone = new Set(this.acknowledged);
     const { guarantee, maxInFlight } = this;
@@ -152,14 +153,14 @@ class World {
         ...{ topics: TOPICS, start: { at: 'earliest' }, ackTimeoutMs: ACK_TIMEOUT_MS },
         ...{ guarantee, maxInFlight, timeoutMs, max },
       },
-      gone.signal,
+      caller,
     )();
-    this.waiting.delete(gone);
+    this.waiting.delete(caller);
     if (E.isLeft(answer)) return [];
     const ids = idsOf(answer.right);
     this.require(ids.length <= max, `${ids.length} messages were more than ${max}`);
     // Whoever hung up hears nothing, and what it would have heard is for others.
-    if (gone.signal.aborted) return [];
+    if (caller.isGone) return [];
     const now = this.backend.clock.now();
     for (const id of ids) {
       const key = keyOf(id);

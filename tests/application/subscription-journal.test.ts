@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { taskEither as TE } from 'fp-ts';
-import { subscriptionStream, topicStream } from '../../application/ports/event-store.js';
+import { subscriptionStream, topicStream, type EventStore } from '../../application/ports/event-store.js';
 import {
   begunAnew,
   makeSubscriptionJournal,
@@ -8,6 +8,8 @@ import {
   type Folded,
   type SubscriptionJournal,
 } from '../../application/subscription-journal.js';
+import type { JournalSignals, OnJournalSignal } from '../../application/ports/journal-signals.js';
+import type { Identity } from '../../domain/subscription/client-id.js';
 import { BEGINNING, NO_OFFSET } from '../../domain/message/offset.js';
 import type { SubscriptionEvent } from '../../domain/subscription/subscription-events.js';
 import { aCursor, anIdentity, aPattern, aTopic, someSettings } from '../support/builders.js';
@@ -30,18 +32,45 @@ const dispatched = (n: number): SubscriptionEvent => ({
   deadline: 1_000,
 });
 
+/** Told before `send` returns. */
+class PromptSignals implements JournalSignals {
+  private readonly listeners: OnJournalSignal[] = [];
+  private readonly missedListeners: (() => void)[] = [];
+
+  send(identity: Identity, by: string | undefined): void {
+    for (const listener of this.listeners) listener(identity, by);
+  }
+
+  tellMissed(): void {
+    for (const listener of this.missedListeners) listener();
+  }
+
+  onSignal(listener: OnJournalSignal): void {
+    this.listeners.push(listener);
+  }
+
+  onMissed(listener: () => void): void {
+    this.missedListeners.push(listener);
+  }
+}
+
 describe('The journal of a subscription', () => {
   const identity = anIdentity();
   const stream = subscriptionStream(identity);
   let backend: Backend;
   let store: UnreliableStore;
+  let signals: PromptSignals;
   let journal: SubscriptionJournal;
 
   beforeEach(() => {
     backend = new Backend();
     store = new UnreliableStore(backend.store);
-    journal = makeSubscriptionJournal(store);
+    signals = new PromptSignals();
+    journal = journalOf(store);
   });
+
+  const journalOf = (used: EventStore): SubscriptionJournal =>
+    makeSubscriptionJournal({ store: used, signals, clock: backend.clock });
 
   const load = () => right(journal.load(identity));
   const append = async (folded: Folded, ...events: readonly SubscriptionEvent[]) =>
@@ -64,7 +93,7 @@ describe('The journal of a subscription', () => {
   it('reads what is new of a journal that it has loaded before, and no more', async () => {
     await dispatch(await append(await load(), ...opened), 50);
     await load();
-    const other = makeSubscriptionJournal(backend.store);
+    const other = journalOf(backend.store);
     const appended = await right(other.append(await right(other.load(identity)), [dispatched(51)]));
     let eventsRead = 0;
     const read = store.read.bind(store);
@@ -98,6 +127,69 @@ describe('The journal of a subscription', () => {
     const before = await append(await load(), ...opened);
     expect(await append(before)).to.equal(before);
     expect((await load()).at).to.deep.equal(before.at);
+  });
+
+  describe('is recalled', () => {
+    it('as it was loaded or appended to last, without reading it', async () => {
+      expect(journal.recall(identity)).to.be.undefined;
+      const loaded = await load();
+      expect(journal.recall(identity)).to.deep.equal(loaded);
+      store.read = () => expect.fail('was read');
+      const appended = await append(loaded, ...opened);
+      expect(journal.recall(identity)).to.equal(appended);
+    });
+
+    it('for five seconds', async () => {
+      const appended = await append(await load(), ...opened);
+      backend.clock.advance(4_999);
+      expect(journal.recall(identity)).to.equal(appended);
+      backend.clock.advance(1);
+      expect(journal.recall(identity)).to.be.undefined;
+    });
+
+    it('until somebody tells that it was written to, and then not before it was read', async () => {
+      await append(await load(), ...opened);
+      signals.send(anIdentity({ clientId: 'somebody-else' }), undefined);
+      expect(journal.recall(identity)).not.to.be.undefined;
+      signals.send(identity, undefined);
+      expect(journal.recall(identity)).to.be.undefined;
+      const loaded = await load();
+      expect(journal.recall(identity)).to.equal(loaded);
+    });
+
+    it('until that may have been told, and was not heard', async () => {
+      await append(await load(), ...opened);
+      signals.tellMissed();
+      expect(journal.recall(identity)).to.be.undefined;
+    });
+
+    it('until an append is refused', async () => {
+      const old = await append(await load(), ...opened);
+      const other = journalOf(backend.store);
+      await right(other.append(await right(other.load(identity)), [dispatched(1)]));
+      await left(journal.append(old, [dispatched(1)]));
+      expect(journal.recall(identity)).to.be.undefined;
+    });
+
+    for (const what of ['loaded', 'appended to'] as const) {
+      it(`not where it is told while it is ${what}`, async () => {
+        const known = await append(await load(), ...opened);
+        const under = what === 'loaded' ? load() : append(known, dispatched(1));
+        signals.send(identity, undefined);
+        await under;
+        expect(journal.recall(identity)).to.be.undefined;
+        await load();
+        expect(journal.recall(identity)).not.to.be.undefined;
+      });
+    }
+
+    it('among the 5,000 that were used last, if not more', async () => {
+      await append(await load(), ...opened);
+      for (let i = 0; i < 4_998; i++) await right(journal.load(anIdentity({ clientId: `c${i}` })));
+      expect(journal.recall(identity)).not.to.be.undefined;
+      for (let i = 0; i < 5_002; i++) await right(journal.load(anIdentity({ clientId: `d${i}` })));
+      expect(journal.recall(identity)).to.be.undefined;
+    });
   });
 
   it('refuses what was decided on an older state', async () => {

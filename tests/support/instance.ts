@@ -10,6 +10,7 @@ import {
   type SubscriptionRequest,
 } from '../../application/open-subscription.js';
 import {
+  Caller,
   makePollMessages,
   type PollAnswer,
   type PollMessages,
@@ -148,7 +149,7 @@ export class Instance {
     this.signals = new UnreliableSignals(backend.signals);
     this.store = new UnreliableStore(backend.store);
     this.feed = new UnreliableFeed(new MemoryEventFeed(backend.store));
-    this.journal = makeSubscriptionJournal(this.store);
+    this.journal = makeSubscriptionJournal({ store: this.store, signals: this.signals, clock });
     this.liveTopics = new LiveTopics(this.feed, clock, this.metrics);
     this.catalogue = new TopicCatalogue(
       this.store,
@@ -196,19 +197,19 @@ export class Instance {
     );
   }
 
-  /** Polls and waits for the answer. `gone` is what a hang-up aborts. */
-  poll(wanted: WantedPoll = {}, gone = new AbortController().signal): Promise<PollAnswer> {
-    return right(this.polling(wanted, gone));
+  /** Polls and waits for the answer. */
+  poll(wanted: WantedPoll = {}, caller = new Caller()): Promise<PollAnswer> {
+    return right(this.polling(wanted, caller));
   }
 
-  polling(wanted: WantedPoll = {}, gone = new AbortController().signal): ReturnType<PollMessages['poll']> {
+  polling(wanted: WantedPoll = {}, caller = new Caller()): ReturnType<PollMessages['poll']> {
     const request: PollRequest = {
       ...toRequest(wanted),
       clientId: identityOf(wanted).clientId,
       timeoutMs: wanted.timeoutMs ?? 0,
       messagesMax: wanted.max ?? 100,
     };
-    return this.polls.poll(wanted.principal ?? aPrincipal(), request, gone);
+    return this.polls.poll(wanted.principal ?? aPrincipal(), request, caller);
   }
 
   acknowledge(ids: readonly MessageId[], wanted: Wanted = {}): ReturnType<SettleMessages> {
@@ -225,7 +226,8 @@ export class Instance {
   }
 
   folded(wanted: Wanted = {}): Promise<Folded> {
-    return right(makeSubscriptionJournal(this.backend.store).load(identityOf(wanted)));
+    const { store, signals, clock } = this.backend;
+    return right(makeSubscriptionJournal({ store, signals, clock }).load(identityOf(wanted)));
   }
 }
 

@@ -1,0 +1,69 @@
+/**
+ * Polls without Koa and router (ADR 0023).
+ * HOT PATH, budget 45 µs per delivery, its poll included (npm run bench -- --scenario poll-one-topic).
+ * Serves the plain request that nearly every consumer sends: a GET of the address to the letter, the token in its header.
+ * Whatever is unusual goes on to Koa. Everything that says yes or no is shared with Koa's route, and
+ * tests/interfaces/http/lean-polling.test.ts has both answer the same requests with the same bytes.
+ */
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { either as E } from 'fp-ts';
+import { Caller } from '../../application/poll-messages.js';
+import type { Authenticator } from '../../application/ports/authenticator.js';
+import type { Logger } from '../../application/ports/logger.js';
+import type { Problem } from '../problem.js';
+import { bearerOf, TOKEN_INVALID } from './authenticate.js';
+import { writeJson, writeProblem } from './lean-response.js';
+import { POLL_PATH, type Polling } from './polling.js';
+import { INTERNAL_ERROR } from './problem-response.js';
+
+export interface LeanPollingDependencies {
+  readonly polling: Polling;
+  readonly authenticator: Authenticator;
+  readonly logger: Logger;
+  readonly isDraining: () => boolean;
+}
+
+const BEGIN = `${POLL_PATH}?`;
+const FIELDS = ['Cache-Control', 'no-store'];
+
+/** Serves what it can and hands on the rest, untouched. */
+export const leanPolling =
+  (dependencies: LeanPollingDependencies, next: RequestListener): RequestListener =>
+  (request, response) => {
+    const { method, url = '' } = request;
+    const token = method === 'GET' && url.startsWith(BEGIN) ? bearerOf(request) : undefined;
+    if (token === undefined) next(request, response);
+    else void serve(dependencies, token, request, response);
+  };
+
+const serve = async (
+  dependencies: LeanPollingDependencies,
+  token: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> => {
+  const answer = await answerTo(dependencies, token, request, response);
+  const isLast = dependencies.isDraining();
+  if (E.isLeft(answer)) writeProblem(response, answer.left, isLast);
+  else writeJson(response, 200, FIELDS, answer.right, isLast);
+};
+
+const answerTo = async (
+  { polling, authenticator, logger }: LeanPollingDependencies,
+  token: string,
+  { url = '' }: IncomingMessage,
+  response: ServerResponse,
+): Promise<E.Either<Problem, string>> => {
+  try {
+    const principal = await authenticator.authenticate(token)();
+    if (E.isLeft(principal)) return E.left(TOKEN_INVALID);
+    const caller = new Caller();
+    response.on('close', () => {
+      if (!response.writableFinished) caller.hangUp();
+    });
+    return await polling(principal.right, url.slice(BEGIN.length), caller);
+  } catch (error) {
+    logger.error('request_failed', { method: 'GET', path: POLL_PATH, error });
+    return E.left(INTERNAL_ERROR);
+  }
+};
