@@ -29,10 +29,13 @@ export const compare = async (
   for (const { service, reason } of missing) console.error(`${service} is not compared: ${reason}`);
   const peers = PEERS.filter(({ title }) => !missing.some(({ service }) => service === title));
   const compared: ComparedScenario[] = [];
-  for (const scenario of scenarios.filter((one) => PEERS.some((peer) => isAble(peer, one)))) {
-    compared.push(await compareOne(scenario, ours, peers, settings));
+  const without: string[] = [];
+  for (const scenario of scenarios) {
+    if (PEERS.every((peer) => peer.cannot[scenario.name] !== undefined)) {
+      without.push(scenario.title(settings.sizes));
+    } else compared.push(await compareOne(scenario, ours, peers, settings));
   }
-  const comparison = { ...context, scenarios: compared, missing };
+  const comparison = { ...context, scenarios: compared, missing, without };
   const markdown = toComparison(comparison);
   await writeResults(out, { 'comparison.md': markdown, 'comparison.json': JSON.stringify(comparison) });
   console.log(markdown);
@@ -58,7 +61,8 @@ const measurePeer = async (
   settings: MeasureSettings,
 ): Promise<ComparedPeer> => {
   const { title } = peer;
-  if (!isAble(peer, scenario)) return { title, summary: undefined };
+  const reason = peer.cannot[scenario.name];
+  if (reason !== undefined) return { title, reason };
   try {
     const runs = await measure(scenario, peer, settings);
     return { title, summary: summarise(scenario, peer, settings.sizes, runs) };
@@ -66,9 +70,6 @@ const measurePeer = async (
     console.error(
       `${scenario.name}, ${peer.name}: ${error instanceof Error ? error.message : String(error)}`,
     );
-    return { title: `${title} (failed)`, summary: undefined };
+    return { title, reason: 'failed' };
   }
 };
-
-const isAble = ({ scenarios }: ServiceUnderTest, { name }: Scenario): boolean =>
-  scenarios?.includes(name) ?? true;

@@ -60,7 +60,7 @@ export const measure = async (
         apiKey,
         jwtSecret,
         servicePids: familyOf(started.pid),
-        storePids: valkey === undefined ? [] : familyOf(valkey.pid),
+        storePids: valkey === undefined ? [] : [valkey.pid],
       });
       measurements.push(measurement);
       say(`${scenario.name}, ${service.name} ${run}/${times}: ${inShort(measurement)}`);

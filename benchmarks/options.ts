@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { SCENARIOS } from './scenarios/registry.js';
 import type { Scenario } from './scenarios/scenario.js';
-import { DEFAULT_SIZES, isSize, QUICK_SIZES, REPLAYED_MAX, type Sizes } from './sizes.js';
+import { boundsOf, DEFAULT_SIZES, isSize, QUICK_SIZES, type Sizes } from './sizes.js';
 
 export type Driver = 'memory' | 'valkey';
 
@@ -11,7 +11,7 @@ export interface Options {
   readonly mode: 'table' | 'compare' | 'sweep';
   /** Measured windows per scenario; the table shows their medians. Default 3. */
   readonly runs: number;
-  /** Length of one measured window. Default 5. Shorter is noisier: the kernel counts CPU in steps of 10 ms. */
+  /** Length of one measured window. Default 5, for a sweep 2. Shorter is noisier: the kernel counts CPU in steps of 10 ms. */
   readonly seconds: number;
   readonly scenarios: readonly Scenario[];
   readonly sizes: Sizes;
@@ -24,7 +24,7 @@ export interface Options {
 
 const USAGE = `npm run bench -- [options]
   --runs N            measured windows per scenario (default 3)
-  --seconds S         length of one window (default 5)
+  --seconds S         length of one window (default 5, with --sweep 2)
   --scenario NAME     only this one; may be repeated: ${SCENARIOS.map(({ name }) => name).join(', ')}
   --size NAME=N       how large a scenario is; may be repeated: ${Object.entries(DEFAULT_SIZES)
     .map(([name, value]) => `${name}=${value}`)
@@ -39,10 +39,11 @@ const USAGE = `npm run bench -- [options]
 /** Longer than an hour is a mistake in the unit. */
 const SECONDS_MAX = 3600;
 const RUNS_MAX = 100;
-const SIZE_MAX = 10_000_000;
 const RESULTS = 'benchmarks/results';
 const QUICK = { runs: '1', seconds: '2' };
 const USUAL = { runs: '3', seconds: '5' };
+/** Many points, of which the line is what counts. */
+const SWEPT = { runs: '3', seconds: '2' };
 
 export class UsageError extends Error {}
 
@@ -51,7 +52,7 @@ export const parseOptions = (args: readonly string[]): Options => {
   const values = parse(args);
   if (values.help === true) throw new UsageError(USAGE);
   const isQuick = values.quick === true;
-  const usual = isQuick ? QUICK : USUAL;
+  const usual = isQuick ? QUICK : values.sweep === true ? SWEPT : USUAL;
   if (values.compare === true && values.sweep === true) throw wrong('--compare and --sweep are two runs');
   const driver = values.driver ?? 'valkey';
   if (driver !== 'valkey' && driver !== 'memory') throw wrong(`no driver is called ${driver}`);
@@ -100,8 +101,10 @@ const sizesOf = (defaults: Sizes, given: readonly string[]): Sizes =>
   given.reduce((sizes, text) => {
     const [name = '', value = ''] = text.split('=', 2);
     if (!isSize(name)) throw wrong(`no size is called ${name}`);
-    const max = name === 'replayed' ? REPLAYED_MAX : SIZE_MAX;
-    return { ...sizes, [name]: Math.ceil(numberOf(`--size ${name}`, value, max)) };
+    const size = Math.ceil(Number(value));
+    const [min, max] = boundsOf(name);
+    if (size >= min && size <= max) return { ...sizes, [name]: size };
+    throw wrong(`--size ${name} must be a number from ${min} to ${max}`);
   }, defaults);
 
 const numberOf = (option: string, text: string, max: number): number => {

@@ -18,7 +18,7 @@ const EXIT_USAGE = 64;
 
 const bench = async (options: Options): Promise<boolean> => {
   const { runs, seconds, sizes, scenarios, driver, mode, out } = options;
-  checkFileDescriptors(mode === 'sweep' ? [] : scenarios, sizes);
+  if (mode !== 'sweep') checkFileDescriptors(scenarios, sizes);
   const machine = describeMachine();
   const cores = chooseCores(options.isPinned);
   const date = new Date().toISOString();
@@ -29,7 +29,7 @@ const bench = async (options: Options): Promise<boolean> => {
     case 'compare':
       return compare(scenarios, ours, settings, { context, out });
     case 'sweep':
-      return sweep(ours, settings, { context, out });
+      return sweep(scenarios, ours, settings, { context, out });
     case 'table': {
       const summaries: Summary[] = [];
       for (const scenario of scenarios) {

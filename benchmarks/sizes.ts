@@ -1,5 +1,9 @@
 /** How large the scenarios are. The defaults are what the published figures were measured with. */
+import { PAYLOAD_BYTES_MIN } from './generator/payload.js';
+
 export interface Sizes {
+  /** Of every message, in all scenarios. */
+  readonly payloadBytes: number;
   /** Sockets on the one topic of the fan-out. */
   readonly subscribers: number;
   /** Messages under way in the saturated fan-out. */
@@ -20,6 +24,7 @@ export interface Sizes {
 }
 
 export const DEFAULT_SIZES: Sizes = {
+  payloadBytes: 200,
   subscribers: 1_000,
   underWay: 64,
   lightPerSecond: 50,
@@ -45,7 +50,20 @@ export const QUICK_SIZES: Sizes = {
   headlinePerSecond: 2_000,
 };
 
-/** The retention of a topic: what is published beyond it is trimmed, and could not be replayed. */
-export const REPLAYED_MAX = 1_000_000;
+const SIZE_MAX = 10_000_000;
+
+/** What a size may be, from the least to the most. */
+export const boundsOf = (name: keyof Sizes): readonly [min: number, max: number] => {
+  switch (name) {
+    case 'payloadBytes':
+      // With what is around it, it has to fit into a frame with a length of 16 bits.
+      return [PAYLOAD_BYTES_MIN, 60_000];
+    case 'replayed':
+      // The retention of a topic: what is published beyond it is trimmed, and could not be replayed.
+      return [1, 1_000_000];
+    default:
+      return [1, SIZE_MAX];
+  }
+};
 
 export const isSize = (name: string): name is keyof Sizes => Object.hasOwn(DEFAULT_SIZES, name);

@@ -1,21 +1,23 @@
 /**
- * `--sweep`: the same scenario over many sizes, as charts: latency against the rate, and what a message costs against
- * the number of subscribers and of topics.
+ * `--sweep`: the same scenario over many sizes, as charts and as tables: latency against the rate; what a message costs
+ * against the number of subscribers, the number of topics and the size of the payload; and how long a subscriber needs
+ * to catch up against how much there is to catch up on.
  */
 import type { Output } from './compare.js';
 import { checkFileDescriptors } from './file-descriptors.js';
 import { measure, type MeasureSettings } from './measure.js';
 import type { ServiceUnderTest } from './peers/service-under-test.js';
 import { toSvg, type Point, type Series } from './report/chart.js';
-import type { Context } from './report/report.js';
+import { describeContext, type Context } from './report/report.js';
 import { isFaultless, summarise, type Summary } from './report/summary.js';
+import { digits, table, whole } from './report/table.js';
 import { writeResults } from './report/write-results.js';
-import { SCENARIOS } from './scenarios/registry.js';
 import type { Scenario } from './scenarios/scenario.js';
 import type { Sizes } from './sizes.js';
 
 interface Sweep {
-  readonly file: string;
+  /** Of the chart, without its extension. */
+  readonly name: string;
   readonly title: string;
   readonly scenario: string;
   readonly xLabel: string;
@@ -32,14 +34,16 @@ const COSTS: Sweep['series'] = [
   ['Valkey', ({ storeMicroseconds }) => storeMicroseconds],
 ];
 
+const PAYLOADS_BYTES = [50, 200, 1_000, 4_000, 16_000];
+
 const SWEEPS: readonly Sweep[] = [
   {
-    file: 'latency-against-rate.svg',
+    name: 'latency-against-rate',
     title: 'Latency against rate, fan-out to 1,000 sockets',
     scenario: 'fan-out-light',
     xLabel: 'deliveries per second',
     yLabel: 'ms from publish to arrival',
-    steps: [10, 25, 50, 100, 200, 400, 600].map((lightPerSecond) => ({ lightPerSecond })),
+    steps: [10, 25, 50, 100, 200, 400, 600].map((lightPerSecond) => ({ subscribers: 1_000, lightPerSecond })),
     x: ({ lightPerSecond, subscribers }) => lightPerSecond * subscribers,
     series: [
       ['p50', ({ p50Ms }) => p50Ms],
@@ -48,7 +52,7 @@ const SWEEPS: readonly Sweep[] = [
     ],
   },
   {
-    file: 'cost-against-subscribers.svg',
+    name: 'cost-against-subscribers',
     title: 'Cost of a delivery against subscribers, one topic, saturated',
     scenario: 'fan-out',
     xLabel: 'subscribers of the topic',
@@ -58,7 +62,7 @@ const SWEEPS: readonly Sweep[] = [
     series: COSTS,
   },
   {
-    file: 'cost-against-topics.svg',
+    name: 'cost-against-topics',
     title: 'Cost of a message against topics, one subscriber each, saturated',
     scenario: 'topics',
     xLabel: 'topics',
@@ -67,52 +71,107 @@ const SWEEPS: readonly Sweep[] = [
     x: ({ topics }) => topics,
     series: COSTS,
   },
+  {
+    name: 'publish-cost-against-payload',
+    title: 'Cost of a publish against its payload, single POSTs',
+    scenario: 'ingest',
+    xLabel: 'bytes of payload',
+    yLabel: 'CPU µs per message',
+    steps: PAYLOADS_BYTES.map((payloadBytes) => ({ payloadBytes })),
+    x: ({ payloadBytes }) => payloadBytes,
+    series: COSTS,
+  },
+  {
+    name: 'delivery-cost-against-payload',
+    title: 'Cost of a delivery against its payload, 100 sockets, saturated',
+    scenario: 'fan-out',
+    xLabel: 'bytes of payload',
+    yLabel: 'CPU µs per delivery',
+    // Fewer than usual: what is under way has to fit into what a slow consumer may leave lying.
+    steps: PAYLOADS_BYTES.map((payloadBytes) => ({ payloadBytes, subscribers: 100, underWay: 16 })),
+    x: ({ payloadBytes }) => payloadBytes,
+    series: COSTS,
+  },
+  {
+    name: 'catching-up-against-backlog',
+    title: 'Time to catch up against backlog, one socket among 50 live ones',
+    scenario: 'replay',
+    xLabel: 'messages that were there before',
+    yLabel: 'ms',
+    steps: [1_000, 10_000, 100_000, 1_000_000].map((replayed) => ({ replayed })),
+    x: ({ replayed }) => replayed,
+    series: [
+      ['caught up within', ({ runs: [run] }) => run && run.elapsedSeconds * 1000],
+      ['p99 of live ones', ({ p99Ms }) => p99Ms],
+    ],
+  },
 ];
 
+/** Those of `scenarios` over which there is a sweep. */
 export const sweep = async (
+  scenarios: readonly Scenario[],
   ours: ServiceUnderTest,
   settings: MeasureSettings,
   { context, out }: Output,
 ): Promise<boolean> => {
-  for (const one of SWEEPS) {
-    for (const step of one.steps) checkFileDescriptors([scenarioOf(one)], { ...settings.sizes, ...step });
+  const chosen = SWEEPS.flatMap((one) => {
+    const scenario = scenarios.find(({ name }) => name === one.scenario);
+    return scenario === undefined ? [] : [{ one, scenario }];
+  });
+  for (const { one, scenario } of chosen) {
+    for (const step of one.steps) checkFileDescriptors([scenario], { ...settings.sizes, ...step });
   }
   const files: Record<string, string> = {};
   const points: Record<string, readonly Measured[]> = {};
-  for (const one of SWEEPS) {
+  const tables: string[] = [];
+  for (const { one, scenario } of chosen) {
     const measured: Measured[] = [];
     for (const step of one.steps) {
       const sizes = { ...settings.sizes, ...step };
-      const scenario = scenarioOf(one);
       const runs = await measure(scenario, ours, { ...settings, sizes });
       measured.push([sizes, summarise(scenario, ours, sizes, runs)]);
     }
-    points[one.file] = measured;
-    files[one.file] = drawn(one, measured, context);
+    points[one.name] = measured;
+    files[`${one.name}.svg`] = drawn(one, measured, context);
+    tables.push(`## ${one.title}`, tabulated(one, measured));
   }
-  await writeResults(out, { ...files, 'sweep.json': JSON.stringify({ ...context, points }) });
-  console.log(out === '' ? 'Nothing was written.' : `Written to ${out}: ${Object.keys(files).join(', ')}`);
+  const markdown = [describeContext(context), ...tables, ''].join('\n\n');
+  await writeResults(out, {
+    ...files,
+    'sweep.md': markdown,
+    'sweep.json': JSON.stringify({ ...context, points }),
+  });
+  console.log(markdown);
   return Object.values(points).every((measured) => measured.every(([, summary]) => isFaultless(summary)));
-};
-
-const scenarioOf = ({ scenario: name }: Sweep): Scenario => {
-  const scenario = SCENARIOS.find((one) => one.name === name);
-  if (scenario === undefined) throw new Error(`no scenario is called ${name}`);
-  return scenario;
 };
 
 const drawn = (
   { title, xLabel, yLabel, x, series }: Sweep,
   measured: readonly Measured[],
-  { date, machine: { cpu, cores, node } }: Context,
+  { date, machine: { cpu, cores, node, valkey }, cores: { service } }: Context,
 ): string =>
   toSvg({
     title,
-    subtitle: `${date.slice(0, 10)}, ${cpu}, ${cores} cores, Node ${node}; proxy on one core`,
+    subtitle:
+      `${date.slice(0, 10)}, ${cpu}, ${cores} cores, Node ${node}, Valkey ${valkey}` +
+      (service === undefined ? '' : '; proxy on one core'),
     xLabel,
     yLabel,
     series: series.map(([name, y]): Series => ({
       name,
-      points: measured.map(([sizes, summary]): Point => ({ x: x(sizes), y: y(summary) ?? 0 })),
+      points: measured.flatMap(([sizes, summary]): readonly Point[] => {
+        const value = y(summary);
+        return value === undefined ? [] : [{ x: x(sizes), y: value }];
+      }),
     })),
   });
+
+const tabulated = ({ xLabel, yLabel, x, series }: Sweep, measured: readonly Measured[]): string =>
+  table(
+    [xLabel, ...series.map(([name]) => `${name}, ${yLabel}`), 'per second'],
+    measured.map(([sizes, summary]) => [
+      whole(x(sizes)),
+      ...series.map(([, y]) => digits(y(summary), 2)),
+      whole(summary.perSecond),
+    ]),
+  );

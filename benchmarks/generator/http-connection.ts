@@ -2,9 +2,8 @@
  * One kept-alive HTTP connection with one request at a time, on a plain TCP socket: node:http as a client costs more
  * than the service it would measure. Understands what the services answer, and nothing more of HTTP.
  */
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
-import { RECEIVED } from './receive-buffer.js';
+import type { Socket } from 'node:net';
+import { openReceivingSocket, RECEIVED } from './receiving-socket.js';
 
 /**
  * The head of the answer lies before `bodyAt`, its body between `bodyAt` and `end`; valid until this returns.
@@ -28,20 +27,10 @@ export class HttpConnection {
   private constructor(private readonly socket: Socket) {}
 
   static async open(port: number): Promise<HttpConnection> {
-    const socket: Socket = connect({
-      port,
-      host: '127.0.0.1',
-      noDelay: true,
-      onread: {
-        buffer: RECEIVED,
-        callback: (length) => {
-          connection.onBytes(RECEIVED.subarray(0, length));
-          return true;
-        },
-      },
-    });
+    const socket = await openReceivingSocket(port, (length) =>
+      connection.onBytes(RECEIVED.subarray(0, length)),
+    );
     const connection = new HttpConnection(socket);
-    await once(socket, 'connect');
     socket.on('error', () => socket.destroy());
     socket.on('close', () => connection.onEnd());
     return connection;

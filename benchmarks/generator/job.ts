@@ -16,7 +16,10 @@ export interface Job {
   /** Signs a token for every subscriber. */
   readonly jwtSecret: string;
   readonly servicePids: readonly number[];
-  /** Of Valkey; none where the service keeps everything in its own memory. */
+  /**
+   * Of Valkey; none where the service keeps everything in its own memory. Without the children that rewrite its log:
+   * they come when it has doubled and end whenever they have done it.
+   */
   readonly storePids: readonly number[];
 }
 

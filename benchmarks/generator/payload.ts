@@ -9,16 +9,19 @@ export const MARK = 0x7e;
 const SEQUENCE_DIGITS = 10;
 const TIME_DIGITS = 13;
 const TIME_AFTER_MARK = 1 + SEQUENCE_DIGITS + '","at":"'.length;
-const PAYLOAD_BYTES = 200;
 
-const head = `{"seq":"~${'0'.repeat(SEQUENCE_DIGITS)}","at":"${'0'.repeat(TIME_DIGITS)}","pad":"`;
+/** What every payload begins with, with zeros where the numbers go. */
+export const PAYLOAD_HEAD = `{"n":"~${'0'.repeat(SEQUENCE_DIGITS)}","at":"${'0'.repeat(TIME_DIGITS)}"`;
 
-/** The payload with zeros where the numbers go. */
-export const PAYLOAD = `${head}${'x'.repeat(PAYLOAD_BYTES - head.length - 2)}"}`;
+const padded = (pad: string): string => `${PAYLOAD_HEAD},"pad":"${pad}"}`;
+
+export const PAYLOAD_BYTES_MIN = padded('').length;
+
+export const payloadOf = (bytes: number): string => padded('x'.repeat(bytes - PAYLOAD_BYTES_MIN));
 
 /** Writes both numbers of the payload that begins at `start`. */
 export const writePayload = (bytes: Buffer, start: number, sequence: number, sentAtMs: number): void => {
-  const mark = start + '{"seq":"'.length;
+  const mark = start + '{"n":"'.length;
   writeDigits(bytes, mark + 1, SEQUENCE_DIGITS, sequence);
   writeDigits(bytes, mark + TIME_AFTER_MARK, TIME_DIGITS, Math.round(sentAtMs * 1000));
 };

@@ -1,6 +1,6 @@
 /** A publish request as bytes that are made once; from then on only the digits in them change. */
 import { writeDigits } from './digits.js';
-import { PAYLOAD, writePayload } from './payload.js';
+import { PAYLOAD_HEAD, writePayload } from './payload.js';
 import { TOPIC_DIGITS, type TopicSet } from './topic-set.js';
 
 export class RequestTemplate {
@@ -12,7 +12,7 @@ export class RequestTemplate {
     readonly bytes: Buffer,
     topics: TopicSet,
   ) {
-    this.payloadsAt = placesOf(bytes, PAYLOAD);
+    this.payloadsAt = placesOf(bytes, PAYLOAD_HEAD);
     const first = topics.name(0);
     this.topicsAt = placesOf(bytes, first).map((at) => at + first.length - TOPIC_DIGITS);
   }

@@ -3,11 +3,10 @@
  * where they lie. What they mean is for the client of each service to know.
  */
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { CLOSE, PING, PONG, TEXT, clientFrame } from './client-frames.js';
 import { FrameScanner } from './frame-scanner.js';
-import { RECEIVED } from './receive-buffer.js';
+import { openReceivingSocket, RECEIVED } from './receiving-socket.js';
 import { headerSize, opcodeOf, serverFrameSize } from './server-frames.js';
 
 export interface WebSocketEvents {
@@ -40,20 +39,8 @@ export class WebSocket {
   ) {}
 
   static async open({ port, path, headers }: Endpoint, events: WebSocketEvents): Promise<WebSocket> {
-    const socket: Socket = connect({
-      port,
-      host: '127.0.0.1',
-      noDelay: true,
-      onread: {
-        buffer: RECEIVED,
-        callback: (length) => {
-          webSocket.onBytes(length);
-          return true;
-        },
-      },
-    });
+    const socket = await openReceivingSocket(port, (length) => webSocket.onBytes(length));
     const webSocket = new WebSocket(socket, events);
-    await once(socket, 'connect');
     socket.on('error', (error) => webSocket.fail(error.message));
     socket.on('close', () => webSocket.fail('the connection has ended'));
     const upgraded = new Promise<void>((resolve, reject) => {

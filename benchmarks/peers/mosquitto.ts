@@ -7,6 +7,8 @@ import type { ServiceUnderTest } from './service-under-test.js';
 
 const MOSQUITTO = process.env['MOSQUITTO'] ?? 'mosquitto';
 
+const HAS_NO_POLLS = 'has no long-poll';
+
 /** It drops what a slow subscriber does not take; with these it does not, as long as there is memory. */
 const CONFIGURATION = `
 allow_anonymous true
@@ -22,7 +24,14 @@ export const mosquitto: ServiceUnderTest = {
   title: 'Mosquitto, memory only',
   client: 'mqtt',
   hasStore: false,
-  scenarios: ['ingest', 'fan-out', 'fan-out-light', 'acked', 'topics', 'idle-sockets'],
+  cannot: {
+    'ingest-bulk': 'has no bulks',
+    'publish-socket': 'has no HTTP: its ingest is by socket',
+    'poll-one-topic': HAS_NO_POLLS,
+    'poll-many-topics': HAS_NO_POLLS,
+    'held-polls': HAS_NO_POLLS,
+    replay: 'keeps nothing for who was never there',
+  },
   missing: () =>
     spawnSync(MOSQUITTO, ['-h']).error === undefined
       ? undefined

@@ -8,7 +8,7 @@ export const pulsarWith = (driver: Driver): ServiceUnderTest => ({
   title: driver === 'valkey' ? 'Pulsar Proxy + Valkey' : 'Pulsar Proxy, memory only',
   client: 'pulsar',
   hasStore: driver === 'valkey',
-  scenarios: undefined,
+  cannot: {},
   missing: () => undefined,
   start: ({ folder, ...settings }) => startService(folder, settings),
 });

@@ -11,8 +11,8 @@ export interface ServiceUnderTest {
   readonly client: ClientName;
   /** Keeps messages in a Valkey, which is started for it. */
   readonly hasStore: boolean;
-  /** Names of the scenarios that it can be run in; undefined: all. */
-  readonly scenarios: readonly string[] | undefined;
+  /** The scenarios that it cannot be run in, by name, and why. It is run in all others. */
+  readonly cannot: Readonly<Record<string, string>>;
   /** What has to be done before it can be started here; undefined where nothing has. May install. */
   missing(): string | undefined;
   start(settings: StartSettings): Promise<ServiceProcess>;

@@ -1,25 +1,31 @@
 /**
- * socket.io, alone or with its adapter for Redis streams. It is no dependency of this project: it is installed from
- * npm, in the versions of benchmarks/peers/socket.io, into a folder that later runs find again.
+ * socket.io, alone or with its adapter for Redis streams. It is no dependency of this project: it has a package and a
+ * lock file of its own in benchmarks/peers/socket.io, and is installed there from npm when it is first compared with.
  */
-import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { answersAt, freePort, launch, untilReady } from '../servers/child.js';
 import type { ServiceUnderTest } from './service-under-test.js';
 
 /** Not compiled, since what it imports is not there then. */
-const SOURCE = resolve('benchmarks/peers/socket.io');
-const FOLDER = join(tmpdir(), 'pulsar-bench-socket.io');
+const FOLDER = resolve('benchmarks/peers/socket.io');
 const INSTALL_TIMEOUT_MS = 120_000;
+
+const POLLS_ARE_A_TRANSPORT = 'polls only as a transport of its sockets';
 
 const socketIoOf = (hasStore: boolean): ServiceUnderTest => ({
   name: hasStore ? 'socket.io+store' : 'socket.io',
   title: hasStore ? 'socket.io + Valkey (redis-streams adapter)' : 'socket.io, memory only',
   client: 'socket.io',
   hasStore,
-  scenarios: ['ingest', 'fan-out', 'fan-out-light', 'acked', 'topics', 'idle-sockets'],
+  cannot: {
+    'ingest-bulk': 'has no bulks',
+    'poll-one-topic': POLLS_ARE_A_TRANSPORT,
+    'poll-many-topics': POLLS_ARE_A_TRANSPORT,
+    'held-polls': POLLS_ARE_A_TRANSPORT,
+    replay: 'delivers nothing from before a connection',
+  },
   missing: install,
   start: async ({ folder, core, valkeyPort }) => {
     const port = await freePort();
@@ -42,23 +48,15 @@ const socketIoOf = (hasStore: boolean): ServiceUnderTest => ({
 });
 
 const install = (): string | undefined => {
-  if (!existsSync(SOURCE)) return `run it from the root of the repository: ${SOURCE} does not exist`;
-  const isInstalled = isSame('package.json') && existsSync(join(FOLDER, 'node_modules', 'socket.io'));
-  cpSync(SOURCE, FOLDER, { recursive: true });
-  if (isInstalled) return undefined;
-  const npm = spawnSync('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: FOLDER,
-    encoding: 'utf8',
-    timeout: INSTALL_TIMEOUT_MS,
-  });
-  if (npm.status === 0) return undefined;
-  return `npm install in ${FOLDER} has failed: ${npm.error?.message ?? npm.stderr.trim()}`;
+  if (!existsSync(FOLDER)) return `run it from the root of the repository: ${FOLDER} does not exist`;
+  // Fails where something is not there, or there in another version than the package asks for.
+  if (npm('ls').status === 0) return undefined;
+  const { status, error, stderr } = npm('ci', '--no-audit', '--no-fund', '--loglevel=error');
+  return status === 0 ? undefined : `npm ci in ${FOLDER} has failed: ${error?.message ?? stderr.trim()}`;
 };
 
-const isSame = (name: string): boolean => {
-  const installed = join(FOLDER, name);
-  return existsSync(installed) && readFileSync(installed).equals(readFileSync(join(SOURCE, name)));
-};
+const npm = (...args: readonly string[]): SpawnSyncReturns<string> =>
+  spawnSync('npm', args, { cwd: FOLDER, encoding: 'utf8', timeout: INSTALL_TIMEOUT_MS });
 
 export const socketIo = socketIoOf(false);
 export const socketIoWithStore = socketIoOf(true);

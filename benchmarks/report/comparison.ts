@@ -7,6 +7,8 @@ export interface Comparison extends Context {
   readonly scenarios: readonly ComparedScenario[];
   /** Why a peer is not in it. */
   readonly missing: readonly { readonly service: string; readonly reason: string }[];
+  /** Titles of scenarios that no peer can be run in. */
+  readonly without: readonly string[];
 }
 
 export interface ComparedScenario {
@@ -15,11 +17,10 @@ export interface ComparedScenario {
   readonly peers: readonly ComparedPeer[];
 }
 
-export interface ComparedPeer {
-  readonly title: string;
-  /** Undefined: it cannot do this. */
-  readonly summary: Summary | undefined;
-}
+/** What was measured, or why nothing was. */
+export type ComparedPeer = { readonly title: string } & (
+  { readonly summary: Summary } | { readonly reason: string }
+);
 
 const TITLES = [
   'service',
@@ -43,13 +44,14 @@ export const toComparison = (comparison: Comparison): string =>
       `## ${title}`,
       table(TITLES, [
         [...cellsOf(ours, comparison), '', ''],
-        ...peers.map(({ title: name, summary }) =>
-          summary === undefined
-            ? [name, ...Array<string>(TITLES.length - 1).fill('–')]
-            : [...cellsOf(summary, comparison), ...ratiosOf(ours, summary)],
+        ...peers.map((peer) =>
+          'reason' in peer
+            ? [`${peer.title}: ${peer.reason}`, ...Array<string>(TITLES.length - 1).fill('–')]
+            : [...cellsOf(peer.summary, comparison), ...ratiosOf(ours, peer.summary)],
         ),
       ]),
     ]),
+    ...comparison.without.map((title) => `Not compared, since none of the peers can do it: ${title}.`),
     ...comparison.missing.map(({ service, reason }) => `Not compared: ${service} (${reason}).`),
     '',
   ].join('\n\n');
@@ -66,9 +68,13 @@ const cellsOf = (summary: Summary, { cores }: Context): readonly string[] => [
 ];
 
 const ratiosOf = (ours: Summary, peer: Summary): readonly string[] => [
-  `${(ours.perSecond / peer.perSecond).toFixed(2)} ×`,
-  `${(microseconds(ours) / microseconds(peer)).toFixed(2)} ×`,
+  ratio(ours.perSecond, peer.perSecond),
+  ratio(microseconds(ours), microseconds(peer)),
 ];
+
+/** A small scenario may take less CPU than the kernel counts. */
+const ratio = (ours: number, theirs: number): string =>
+  theirs === 0 ? '–' : `${(ours / theirs).toFixed(2)} ×`;
 
 const microseconds = ({ serviceMicroseconds, storeMicroseconds = 0 }: Summary): number =>
   serviceMicroseconds + storeMicroseconds;

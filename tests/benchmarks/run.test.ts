@@ -68,4 +68,11 @@ describe('npm run bench', () => {
     expect((await run('--scenario', 'nothing')).errors).to.contain('no scenario is called nothing');
     expect((await run('--size', 'nothing=1')).errors).to.contain('no size is called nothing');
   });
+
+  it('refuses a size that a scenario could not be run in', async () => {
+    expect((await run('--size', 'topics=0')).errors).to.contain('topics must be a number from 1 to');
+    expect((await run('--size', 'payloadBytes=48')).errors).to.contain(
+      'payloadBytes must be a number from 49 to',
+    );
+  });
 });

@@ -1,8 +1,8 @@
 /** /ready and /metrics tell what is wrong with Valkey while every connection to it is there. */
 import { expect } from 'chai';
 import type { Redis } from 'iovalkey';
-import { TcpRelay } from '../infrastructure/valkey/tcp-relay.js';
 import { connectAsAdmin } from '../infrastructure/valkey/valkey-admin.js';
+import { ChaosProxy } from '../support/chaos-proxy.js';
 import { metric, publish, request } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { startProxy, type Proxy } from '../support/proxy.js';
@@ -14,17 +14,17 @@ const NOTICED_MS = 10_000;
 
 describe('a proxy tells', () => {
   let server: ValkeyServer;
-  let relay: TcpRelay;
+  let network: ChaosProxy;
   let admin: Redis;
   let proxy: Proxy;
 
   beforeEach(async () => {
     server = await startValkey();
-    relay = await TcpRelay.open(server);
+    network = await ChaosProxy.open(server);
     admin = connectAsAdmin(server);
     proxy = await startProxy({
       driver: 'valkey',
-      valkey: { port: relay.place.port },
+      valkey: { port: network.place.port },
       // Nothing but what is tested here is to notice anything.
       config: { valkey: { command_timeout: '60s' } },
     });
@@ -33,7 +33,7 @@ describe('a proxy tells', () => {
   afterEach(async () => {
     admin.disconnect();
     await proxy.stop();
-    relay.close();
+    await network.close();
     await server.kill();
   });
 
@@ -46,12 +46,12 @@ describe('a proxy tells', () => {
 
   it('that pub/sub does not deliver, and that it does again', async () => {
     await eventually(async () => expect(await metric(proxy, 'proxy_feed_lag_seconds')).to.be.above(0));
-    expect(relay.silence('pulsar-proxy:subscriber')).to.equal(1);
+    expect(network.silence('pulsar-proxy:subscriber')).to.equal(1);
     await notReady('pub/sub does not deliver');
     expect(await metric(proxy, 'proxy_feed_lag_seconds')).to.be.above(2);
     // What does not need pub/sub goes on.
     await publish(proxy, 'orders', 1);
-    expect(relay.cut('pulsar-proxy:subscriber')).to.equal(1);
+    expect(network.cut('pulsar-proxy:subscriber')).to.equal(1);
     await isReady(proxy);
     expect(await metric(proxy, 'proxy_feed_lag_seconds')).to.be.below(2);
   });

@@ -109,6 +109,19 @@ describe('the chaos proxy', () => {
     await answers(await talk(), 'again');
   });
 
+  it('silences single connections by the name that they gave themselves, and cuts them by it', async () => {
+    const [lost, other] = [await talk(), await talk()];
+    await answers(lost, 'name:lost ');
+    await answers(other, 'name:other ');
+    expect(proxy.silence('name:lost')).to.equal(1);
+    lost.socket.write('unheard');
+    await answers(other, 'still here');
+    expect([lost.ended(), heard.includes('unheard')]).to.deep.equal([undefined, false]);
+    expect(proxy.cut('name:lost')).to.equal(1);
+    await eventually(() => expect(lost.ended()).to.equal('ECONNRESET'));
+    await answers(other, ', and here');
+  });
+
   it('lets a request through and cuts instead of the reply, as often as it is told to', async () => {
     const [first, second] = [await talk(), await talk()];
     await answers(first, 'before ');

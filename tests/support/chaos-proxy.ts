@@ -1,7 +1,8 @@
 /**
- * A network between proxies and their Valkey that can be made bad: slow, narrow, silent, cut, refused. What it does
- * holds for the connections that are there and for those that come. TCP promises order, so bytes are never reordered,
- * lost or doubled while a connection lives; `blackHole` loses them, and whoever heals it cuts what was in it.
+ * A network between proxies and their Valkey that can be made bad: slow, narrow, silent, cut, refused. The weather
+ * holds for the connections that are there and for those that come; single ones fall silent or are cut by the name that
+ * they gave themselves. TCP promises order, so bytes are never reordered, lost or doubled while a connection lives;
+ * `blackHole` and `silence` lose them, and what was in it when they were lost can only be cut.
  */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
@@ -25,6 +26,9 @@ export type Weather =
   | { readonly type: 'refuse' };
 
 type Direction = 'request' | 'reply';
+
+/** A client names itself in its first words (`CLIENT SETNAME`, `HELLO`). */
+const FIRST_WORDS_MAX = 2_000;
 
 const PASS: Weather = { type: 'pass' };
 
@@ -73,11 +77,21 @@ export class ChaosProxy {
     await this.become(PASS);
   }
 
-  /** Resets every connection (RST); answers how many there were. */
-  cut(): number {
-    const cut = [...this.links];
+  /** Resets every connection (RST), or those that called themselves `name`; answers how many there were. */
+  cut(name = ''): number {
+    const cut = this.named(name);
     for (const link of cut) link.reset();
     return cut.length;
+  }
+
+  /**
+   * From now on nothing comes through on the connections that called themselves `name`, as when a route is lost. They
+   * stay open. Answers how many there are.
+   */
+  silence(name: string): number {
+    const silenced = this.named(name);
+    for (const link of silenced) link.isSilent = true;
+    return silenced.length;
   }
 
   /**
@@ -98,6 +112,10 @@ export class ChaosProxy {
     await this.stopListening();
   }
 
+  private named(name: string): readonly Link[] {
+    return [...this.links].filter(({ firstWords }) => firstWords.includes(name));
+  }
+
   private async stopListening(): Promise<void> {
     if (!this.server.listening) return;
     const closed = once(this.server, 'close');
@@ -114,7 +132,7 @@ export class ChaosProxy {
 
   private pass(link: Link, direction: Direction, bytes: Buffer): void {
     const { weather } = this;
-    if (weather.type === 'blackHole') return;
+    if (weather.type === 'blackHole' || link.isSilent) return;
     if (direction === 'reply' && this.repliesToCut > 0) {
       this.repliesToCut -= 1;
       link.reset();
@@ -143,6 +161,9 @@ export class ChaosProxy {
 
 /** Both halves of one connection. */
 class Link {
+  isSilent = false;
+  /** What the client has said in the beginning. */
+  firstWords = '';
   private readonly lanes: Readonly<Record<Direction, Lane>>;
 
   constructor(
@@ -151,7 +172,10 @@ class Link {
     onBytes: (direction: Direction, bytes: Buffer) => void,
   ) {
     this.lanes = { request: new Lane(server), reply: new Lane(client) };
-    client.on('data', (bytes: Buffer) => onBytes('request', bytes));
+    client.on('data', (bytes: Buffer) => {
+      if (this.firstWords.length < FIRST_WORDS_MAX) this.firstWords += bytes.toString('latin1');
+      onBytes('request', bytes);
+    });
     server.on('data', (bytes: Buffer) => onBytes('reply', bytes));
     for (const socket of [client, server]) {
       socket.setNoDelay(true);

@@ -1,9 +1,8 @@
 /** Mosquitto by MQTT 3.1.1: publishes at QoS 1, subscribes at QoS 1 where messages are acknowledged and else at 0. */
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { FrameScanner } from '../frame-scanner.js';
-import { PAYLOAD } from '../payload.js';
-import { RECEIVED } from '../receive-buffer.js';
+import { payloadOf } from '../payload.js';
+import { openReceivingSocket, RECEIVED } from '../receiving-socket.js';
 import { RequestTemplate } from '../request-template.js';
 import {
   connectPacket,
@@ -24,7 +23,10 @@ import type { ReceiverEvents, ServiceClient } from './service-client.js';
 export const mqtt: ServiceClient = {
   bulkMax: 1,
   openLane: async (job, { topics }) => {
-    const template = new RequestTemplate(publishPacket(topics.name(0), PAYLOAD), topics);
+    const template = new RequestTemplate(
+      publishPacket(topics.name(0), payloadOf(job.sizes.payloadBytes)),
+      topics,
+    );
     let onAnswer: (failure: string | undefined) => void = () => undefined;
     const connection = await MqttConnection.open(job.port, {
       onMessage: () => undefined,
@@ -63,20 +65,8 @@ class MqttConnection {
   ) {}
 
   static async open(port: number, events: ReceiverEvents): Promise<MqttConnection> {
-    const socket: Socket = connect({
-      port,
-      host: '127.0.0.1',
-      noDelay: true,
-      onread: {
-        buffer: RECEIVED,
-        callback: (length) => {
-          connection.onBytes(length);
-          return true;
-        },
-      },
-    });
+    const socket = await openReceivingSocket(port, (length) => connection.onBytes(length));
     const connection = new MqttConnection(socket, events);
-    await once(socket, 'connect');
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
       if (!connection.isClosing) events.onFailure('the connection has ended');

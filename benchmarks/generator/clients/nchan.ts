@@ -1,20 +1,30 @@
-/** nginx with Nchan: POST to publish, WebSocket or long-poll to subscribe; it has no acknowledgements. */
+/** nginx with Nchan: POST or WebSocket to publish, WebSocket or long-poll to subscribe; it has no acknowledgements. */
+import { clientFrame, TEXT } from '../client-frames.js';
 import { HttpConnection } from '../http-connection.js';
 import type { Job } from '../job.js';
-import { PAYLOAD } from '../payload.js';
+import { payloadOf } from '../payload.js';
 import { RequestTemplate } from '../request-template.js';
 import { WebSocket } from '../web-socket.js';
 import { openHttpLane } from './http-lane.js';
-import type { Receiver, ReceiverEvents, ReceiverSettings, ServiceClient } from './service-client.js';
+import type {
+  Lane,
+  LaneSettings,
+  Receiver,
+  ReceiverEvents,
+  ReceiverSettings,
+  ServiceClient,
+} from './service-client.js';
 
 export const nchan: ServiceClient = {
   bulkMax: 1,
   openLane: (job, { topics }) => {
+    const payload = payloadOf(job.sizes.payloadBytes);
     const request =
       `POST /pub/${topics.name(0)} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n` +
-      `Content-Length: ${PAYLOAD.length}\r\n\r\n${PAYLOAD}`;
+      `Content-Length: ${payload.length}\r\n\r\n${payload}`;
     return openHttpLane(job.port, new RequestTemplate(Buffer.from(request), topics));
   },
+  openSocketLane: (job, settings) => openSocketLane(job, settings),
   openSocket: async (job, { topic }, { onMessage, onReceived, onFailure }) => {
     const socket = await WebSocket.open(
       { port: job.port, path: `/sub/${topic}`, headers: '' },
@@ -23,6 +33,32 @@ export const nchan: ServiceClient = {
     return { ping: () => Promise.resolve(), close: () => socket.close() };
   },
   openPoller: (job, settings, events) => openPoller(job, settings, events),
+};
+
+/** The topic is in the address of the socket, and every message is answered with the state of its channel. */
+const openSocketLane = async (job: Job, { topics }: LaneSettings): Promise<Lane> => {
+  if (topics.count !== 1) throw new Error('a socket publishes to one topic');
+  const template = new RequestTemplate(Buffer.from(payloadOf(job.sizes.payloadBytes)), topics);
+  let onAnswer: (failure: string | undefined) => void = () => undefined;
+  const socket = await WebSocket.open(
+    { port: job.port, path: `/pub/${topics.name(0)}`, headers: '' },
+    {
+      onText: (bytes, start, end) => {
+        const reply = bytes.toString('latin1', start, end);
+        onAnswer(reply.startsWith('queued messages') ? undefined : reply);
+      },
+      onReceived: () => undefined,
+      onFailure: (what) => onAnswer(what),
+    },
+  );
+  return {
+    template,
+    send: (answered) => {
+      onAnswer = answered;
+      socket.write(clientFrame(TEXT, template.bytes));
+    },
+    close: () => socket.close(),
+  };
 };
 
 const LAST_MODIFIED = 'Last-Modified: ';

@@ -1,7 +1,7 @@
 /** This service: POST, `publish` frames, subscriptions by WebSocket and long-poll. */
 import { HttpConnection } from '../http-connection.js';
 import type { Job } from '../job.js';
-import { MARK, PAYLOAD } from '../payload.js';
+import { MARK, payloadOf } from '../payload.js';
 import { RequestTemplate } from '../request-template.js';
 import { AckFrames, clientFrame, TEXT, textFrame } from '../client-frames.js';
 import { userToken } from '../user-token.js';
@@ -33,7 +33,7 @@ const acks = new AckFrames('{"type":"ack","message_id":"', '"}');
 
 const openSocketLane = async (job: Job, { topics, batch }: LaneSettings): Promise<Lane> => {
   if (batch !== 1) throw new Error('a publish frame has one message');
-  const text = `{"type":"publish","topic":"${topics.name(0)}","payload":${PAYLOAD}}`;
+  const text = `{"type":"publish","topic":"${topics.name(0)}","payload":${payloadOf(job.sizes.payloadBytes)}}`;
   const template = new RequestTemplate(Buffer.from(text), topics);
   let onAnswer: (failure: string | undefined) => void = () => undefined;
   const socket = await openWebSocket(job, job.apiKey, {
@@ -133,7 +133,7 @@ const openWebSocket = ({ port }: Job, token: string, events: WebSocketEvents): P
 export const pulsar: ServiceClient = {
   bulkMax: 1000,
   openLane: (job, { topics, batch }) => {
-    const message = `{"topic":"${topics.name(0)}","payload":${PAYLOAD}}`;
+    const message = `{"topic":"${topics.name(0)}","payload":${payloadOf(job.sizes.payloadBytes)}}`;
     const body = batch === 1 ? message : `{"messages":[${Array<string>(batch).fill(message).join(',')}]}`;
     const request =
       `POST /api/v1/messages${batch === 1 ? '' : '/bulk'} HTTP/1.1\r\nHost: 127.0.0.1\r\n` +

@@ -1,7 +1,8 @@
 /**
  * socket.io as an application would use it for what this service does: an HTTP endpoint that emits into the room of a
- * topic, and clients that join rooms. PORT is where it listens; VALKEY_PORT, where it is given, is where the adapter for
- * Redis streams keeps the messages. An acknowledged topic is emitted with socket.io's own acknowledgements.
+ * topic, and clients that join rooms or have something emitted into them. PORT is where it listens; VALKEY_PORT, where
+ * it is given, is where the adapter for Redis streams keeps the messages. An acknowledged topic is emitted with
+ * socket.io's own acknowledgements.
  */
 import { createServer } from 'node:http';
 import process from 'node:process';
@@ -46,6 +47,10 @@ io.on('connection', (socket) => {
   socket.on('join', (topic, isAcknowledged, done) => {
     if (isAcknowledged) acknowledged.add(topic);
     socket.join(topic);
+    done();
+  });
+  socket.on('publish', (topic, payload, done) => {
+    publish(topic, payload);
     done();
   });
   socket.on('ping', (done) => done());

@@ -2,10 +2,10 @@ import { expect } from 'chai';
 import type { Redis } from 'iovalkey';
 import { FeedProbe } from '../../../infrastructure/valkey/feed-probe.js';
 import { ValkeyConnection } from '../../../infrastructure/valkey/valkey-connection.js';
+import { ChaosProxy } from '../../support/chaos-proxy.js';
 import { eventually } from '../../support/eventually.js';
 import { startValkey, type ValkeyServer } from '../../support/valkey-server.js';
 import { RecordingLogger, someSettings } from './open-valkey.js';
-import { TcpRelay } from './tcp-relay.js';
 import { commandCalls, connectAsAdmin } from './valkey-admin.js';
 
 /** Three turns of the probe, and one until the first of them. */
@@ -13,7 +13,7 @@ const SILENCE_NOTICED_MS = 8_000;
 
 describe('FeedProbe', () => {
   let server: ValkeyServer;
-  let relay: TcpRelay;
+  let network: ChaosProxy;
   let admin: Redis;
   let connection: ValkeyConnection;
   let probe: FeedProbe;
@@ -21,11 +21,11 @@ describe('FeedProbe', () => {
 
   beforeEach(async () => {
     server = await startValkey();
-    relay = await TcpRelay.open(server);
+    network = await ChaosProxy.open(server);
     admin = connectAsAdmin(server);
     logger = new RecordingLogger();
     // So long that nothing but the probe notices that nothing comes through.
-    const settings = someSettings(relay.place, { commandTimeoutMs: 60_000 });
+    const settings = someSettings(network.place, { commandTimeoutMs: 60_000 });
     connection = new ValkeyConnection(settings, logger);
     probe = new FeedProbe(connection, settings, logger);
   });
@@ -33,7 +33,7 @@ describe('FeedProbe', () => {
     probe.close();
     connection.close();
     admin.disconnect();
-    relay.close();
+    await network.close();
     await server.kill();
   });
 
@@ -64,14 +64,14 @@ describe('FeedProbe', () => {
 
   it('notices that nothing is delivered though every connection is there, and that it is again', async () => {
     await hearsItself();
-    expect(relay.silence('pulsar-proxy:subscriber')).to.equal(1);
+    expect(network.silence('pulsar-proxy:subscriber')).to.equal(1);
     await isSilent();
     expect(connection.isUp).to.equal(true);
     expect(await connection.problems()).to.deep.equal([]);
     expect(logger.of('valkey_feed_silent')).to.have.length(1);
     // What it measured last is not true any more.
     expect(probe.lagMs).to.be.above(2_000);
-    expect(relay.cut('pulsar-proxy:subscriber')).to.equal(1);
+    expect(network.cut('pulsar-proxy:subscriber')).to.equal(1);
     await hasNoProblem();
     expect(logger.of('valkey_feed_heard_again')).to.have.length(1);
     expect(probe.lagMs).to.be.below(2_000);

@@ -3,6 +3,7 @@ import type { Redis } from 'iovalkey';
 import { topicStream } from '../../../application/ports/event-store.js';
 import { ValkeyConnection } from '../../../infrastructure/valkey/valkey-connection.js';
 import { aTopic, messages } from '../../support/builders.js';
+import { ChaosProxy } from '../../support/chaos-proxy.js';
 import { eventually } from '../../support/eventually.js';
 import { sharedValkey } from '../../support/shared-valkey.js';
 import { right } from '../../support/task-either.js';
@@ -14,7 +15,6 @@ import {
   someSettings,
   type OpenedValkey,
 } from './open-valkey.js';
-import { TcpRelay } from './tcp-relay.js';
 import { clientIds, commandCalls, connectAsAdmin, infoNumber } from './valkey-admin.js';
 
 const orders = topicStream(aTopic('orders'));
@@ -324,17 +324,17 @@ describe('ValkeyConnection', () => {
   });
 
   describe('notices a connection on which nothing comes through any more', () => {
-    let relay: TcpRelay;
+    let network: ChaosProxy;
     let opened: OpenedValkey;
 
     beforeEach(async () => {
-      relay = await TcpRelay.open(await sharedValkey());
-      opened = await openValkey(someSettings(relay.place, { commandTimeoutMs: 300 }));
+      network = await ChaosProxy.open(await sharedValkey());
+      opened = await openValkey(someSettings(network.place, { commandTimeoutMs: 300 }));
       await eventually(async () => expect(await opened.connection.problems()).to.deep.equal([]));
     });
     afterEach(async () => {
       await opened.close();
-      relay.close();
+      await network.close();
     });
 
     for (const [role, use] of [
@@ -342,7 +342,7 @@ describe('ValkeyConnection', () => {
       ['reads', () => opened.store.bounds(orders)],
     ] as const) {
       it(`${role}: by a command that is not answered; the next one has a new connection`, async () => {
-        expect(relay.silence(`pulsar-proxy:${role}`)).to.equal(1);
+        expect(network.silence(`pulsar-proxy:${role}`)).to.equal(1);
         const began = performance.now();
         expect(await use()()).to.have.nested.property('left.outcome', 'unknown');
         await eventually(() => right<unknown, unknown>(use()));
@@ -351,7 +351,7 @@ describe('ValkeyConnection', () => {
     }
 
     it('commands: by the question whether it is ready, when there is nothing else to send', async () => {
-      relay.silence('pulsar-proxy:commands');
+      network.silence('pulsar-proxy:commands');
       expect(await opened.connection.problems()).to.have.length(1);
       await eventually(async () => expect(await opened.connection.problems()).to.deep.equal([]), 1_500);
     });
@@ -360,7 +360,7 @@ describe('ValkeyConnection', () => {
       const told: number[] = [];
       const following = opened.feed.follow(orders, (events) => told.push(...events.map(({ n }) => n)));
       await right(following.start);
-      expect(relay.silence('pulsar-proxy:subscriber')).to.equal(1);
+      expect(network.silence('pulsar-proxy:subscriber')).to.equal(1);
       await right(opened.store.append(orders, messages(3)));
       await eventually(() => expect(opened.logger.of('valkey_watchdog')).to.have.length(1), 7_000);
       await eventually(() => expect(opened.connection.subscriber.status).to.equal('ready'));

@@ -12,12 +12,12 @@ import { NO_OFFSET, type Recorded } from '../../../domain/message/offset.js';
 import { ValkeyEventStore } from '../../../infrastructure/valkey/valkey-event-store.js';
 import { describeEventFeed } from '../../contracts/event-feed.contract.js';
 import { aTopic, messages, someRetention } from '../../support/builders.js';
+import { ChaosProxy } from '../../support/chaos-proxy.js';
 import { eventually } from '../../support/eventually.js';
 import { sharedValkey } from '../../support/shared-valkey.js';
 import { left, right } from '../../support/task-either.js';
 import { startValkey } from '../../support/valkey-server.js';
 import { openSharedValkey, openValkey, someSettings, type OpenedValkey } from './open-valkey.js';
-import { TcpRelay } from './tcp-relay.js';
 import { connectAsAdmin } from './valkey-admin.js';
 
 describeEventFeed('ValkeyEventFeed', () => openSharedValkey());
@@ -183,9 +183,9 @@ describe('ValkeyEventFeed', () => {
     });
 
     it('misses nothing where the count has caught up while it was not connected', async () => {
-      const relay = await TcpRelay.open(await sharedValkey());
+      const network = await ChaosProxy.open(await sharedValkey());
       const keyPrefix = opened.names.key(orders).replace('topic:orders', '');
-      const own = await openValkey(someSettings(relay.place, { keyPrefix, commandTimeoutMs: 300 }));
+      const own = await openValkey(someSettings(network.place, { keyPrefix, commandTimeoutMs: 300 }));
       const told = await follow(orders, own);
       await append(10);
       await eventually(() => expect(told).to.have.length(10));
@@ -194,7 +194,7 @@ describe('ValkeyEventFeed', () => {
       await loseTail(7);
       await append(3, 100);
       // What it has missed it cannot ask for yet; what comes first on the new connection continues the old count.
-      relay.silence('pulsar-proxy:reads');
+      network.silence('pulsar-proxy:reads');
       await reconnected;
       const channel = own.names.channel(orders);
       await eventually(async () => expect(await admin.pubsub('NUMSUB', channel)).to.include(1));
@@ -206,7 +206,7 @@ describe('ValkeyEventFeed', () => {
         expect(told.slice(10)).to.deep.equal(stored.slice(7));
       });
       await own.close();
-      relay.close();
+      await network.close();
     });
 
     it('goes on after FLUSHALL', async () => {
