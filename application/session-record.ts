@@ -29,8 +29,11 @@ export type CaughtUp =
       readonly isRestated: boolean;
     };
 
+/** One for all: most records wait for nothing. */
+const NO_APPENDS: Promise<unknown> = Promise.resolve();
+
 export class SessionRecord {
-  private appends: Promise<unknown> = Promise.resolve();
+  private appends = NO_APPENDS;
 
   constructor(
     private readonly journal: SubscriptionJournal,

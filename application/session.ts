@@ -28,7 +28,6 @@ import {
   dueAt,
   expiredAt,
   extended,
-  floorOf,
   hasExpired,
   pendingOf,
   positionAt,
@@ -43,7 +42,7 @@ import type { TopicName } from '../domain/topic/topic-name.js';
 import type { TopicPattern } from '../domain/topic/topic-pattern.js';
 import { mayReceive } from './authorise.js';
 import type { DeadLetters, GivenUp } from './dead-letters.js';
-import { toBatch, type LiveTopics, type TopicListener } from './live-topics.js';
+import { toBatch, type LiveTopics } from './live-topics.js';
 import type { Principal } from './ports/authenticator.js';
 import type { ClientConnection, CloseReason, Gap, MessageBatch } from './ports/client-connection.js';
 import type { Clock } from './ports/clock.js';
@@ -51,7 +50,7 @@ import type { EventStore, RetentionSettings, StoreUnavailable } from './ports/ev
 import type { Logger } from './ports/logger.js';
 import type { Metrics } from './ports/metrics.js';
 import type { SubscribeRefusal } from './refusals.js';
-import { SessionPositions, type Entry, type Taken } from './session-positions.js';
+import { Entry, SessionPositions, type EntryOwner, type Taken } from './session-positions.js';
 import { SessionRecord } from './session-record.js';
 import type { Settled, Settling } from './settling.js';
 import type { Folded, SubscriptionJournal } from './subscription-journal.js';
@@ -82,11 +81,14 @@ const NOT_RECORDED: StoreUnavailable = {
 /** How long a message that should go to the dead-letter topic waits where that could not be written. */
 const BURY_AGAIN_MS: Milliseconds = 1_000;
 
-export class Session {
+/** Shared by all sessions, since an idle one is to hold as little as possible. */
+const NOTHING: readonly never[] = [];
+
+export class Session implements EntryOwner {
   private readonly positions = new SessionPositions();
   private readonly policy: DeliveryPolicy;
   /** Came into being before the client was told that it is subscribed. */
-  private created: TopicName[] = [];
+  private created: readonly TopicName[] = NOTHING;
   private isDelivering = false;
   private isFull = false;
   private isPumping = false;
@@ -96,11 +98,7 @@ export class Session {
   private queuedCommit: Promise<boolean> | undefined;
   private isRenewing = false;
   /** What has happened and is to be read in the journal, beside where the session stands. */
-  private unrecorded: SubscriptionEvent[] = [];
-  private readonly onAcknowledged = (entry: Entry, offsets: readonly Offset[]): void => {
-    this.dependencies.metrics.messagesAcknowledged(offsets.length);
-    this.positions.move(entry, settled(entry.position, offsets));
-  };
+  private unrecorded: readonly SubscriptionEvent[] = NOTHING;
 
   constructor(
     private readonly dependencies: SessionDependencies,
@@ -109,7 +107,7 @@ export class Session {
     /** The subscription as it was taken over. */
     folded: Folded,
     /** False for a client without a client_id: nothing outlives its connection, so nothing is recorded. */
-    private readonly isDurable: boolean,
+    isDurable: boolean,
   ) {
     this.record = new SessionRecord(dependencies.journal, folded, isDurable);
     this.policy = policyOf(folded.state.guarantee);
@@ -143,7 +141,7 @@ export class Session {
     if (this.hasEnded) return;
     this.isDelivering = true;
     for (const topic of [...this.record.state.positions.keys(), ...this.created]) this.enter(topic);
-    this.created = [];
+    this.created = NOTHING;
     for (const entry of [...this.positions.all()]) if (!this.isWanted(entry.topic)) this.leave(entry);
     this.pump();
   }
@@ -169,9 +167,14 @@ export class Session {
 
   /** HOT PATH. Counts at once and is recorded with the next commit. Answers the ids that were never delivered here. */
   acknowledge(ids: readonly MessageId[]): readonly MessageId[] {
-    const { unknown } = this.positions.eachKnown(ids, this.onAcknowledged);
+    const { unknown } = this.counted(this.positions.acknowledge(ids));
     if (!this.isFull) this.pumpIfBehind();
     return unknown;
+  }
+
+  private counted(acknowledged: Taken): Taken {
+    if (acknowledged.count > 0) this.dependencies.metrics.messagesAcknowledged(acknowledged.count);
+    return acknowledged;
   }
 
   /** Takes effect at once, but for what has to be published first; resolves when it is recorded. */
@@ -196,9 +199,9 @@ export class Session {
     const now = clock.now();
     switch (settling.type) {
       case 'Acknowledge':
-        return E.right(this.positions.eachKnown(settling.ids, this.onAcknowledged));
+        return E.right(this.counted(this.positions.acknowledge(settling.ids)));
       case 'AcknowledgeUpTo':
-        return E.right(this.positions.upTo(settling.id, this.onAcknowledged));
+        return E.right(this.counted(this.positions.acknowledgeUpTo(settling.id)));
       case 'Reject': {
         const { delayMs } = settling;
         const dueAfter = (attempt: number): Instant =>
@@ -253,7 +256,9 @@ export class Session {
       return buried;
     }
     if (!this.isOver(entry)) {
-      if (this.isDurable) this.unrecorded.push({ type: 'MessagesDeadLettered', topic, offsets, reason });
+      if (this.record.isDurable) {
+        this.unrecorded = [...this.unrecorded, { type: 'MessagesDeadLettered', topic, offsets, reason }];
+      }
       this.positions.move(entry, settled(entry.position, offsets));
     }
     return buried;
@@ -291,7 +296,7 @@ export class Session {
   onTopicCreated(topic: TopicName): void {
     if (this.hasEnded || !this.isWanted(topic)) return;
     if (!this.isDelivering) {
-      this.created.push(topic);
+      this.created = [...this.created, topic];
       return;
     }
     this.enter(topic);
@@ -339,7 +344,7 @@ export class Session {
 
   /** Records that the subscription is still held where it was silent for longer than `silentMsMax`. */
   renew(now: Instant, silentMsMax: Milliseconds): void {
-    if (!this.isDurable || this.isRenewing || now - this.record.writtenAt < silentMsMax) return;
+    if (!this.record.isDurable || this.isRenewing || now - this.record.writtenAt < silentMsMax) return;
     this.isRenewing = true;
     const session = this.record.state.session ?? '';
     void this.change(() => E.right([{ type: 'SessionStarted', session }]))().finally(
@@ -354,7 +359,7 @@ export class Session {
   }
 
   get needsCommit(): boolean {
-    if (this.isDurable) for (const entry of this.positions.all()) if (entry.isDirty) return true;
+    if (this.record.isDurable) for (const entry of this.positions.all()) if (entry.isDirty) return true;
     return false;
   }
 
@@ -409,36 +414,13 @@ export class Session {
       return;
     }
     const position = this.record.state.positions.get(topic) ?? positionAt(BEGINNING);
-    const listener: TopicListener = {
-      onBatch: (batch) => this.onBatch(entry, batch),
-      onLost: () => {
-        entry.isLive = false;
-        this.pump();
-      },
-      lag: (head) => Math.max(0, head.n - floorOf(entry.position).n),
-    };
-    const membership = this.dependencies.liveTopics.join(topic, listener);
-    const entry: Entry = {
-      topic,
-      listener,
-      membership,
-      isCutOff: false,
-      position,
-      isLive: false,
-      isDirty: false,
-      hasSent: false,
-      isDropping: false,
-      lossesToldTo: undefined,
-      hasLeft: false,
-    };
+    const entry = new Entry(topic, position, this, this.dependencies.liveTopics);
     this.positions.add(entry);
     void this.awaitJoined(entry);
   }
 
   private join(entry: Entry): void {
-    entry.isCutOff = false;
-    entry.hasLeft = false;
-    entry.membership = this.dependencies.liveTopics.join(entry.topic, entry.listener);
+    entry.rejoin(this.dependencies.liveTopics);
     void this.awaitJoined(entry);
   }
 
@@ -458,12 +440,12 @@ export class Session {
     entry.isLive = false;
     entry.hasLeft = true;
     if (entry.hasSent) entry.isDirty = true;
-    const isToBeRecorded = entry.isDirty && this.isDurable && selects(this.topics, entry.topic);
+    const isToBeRecorded = entry.isDirty && this.record.isDurable && selects(this.topics, entry.topic);
     if (!isToBeRecorded) this.positions.remove(entry);
   }
 
   /** HOT PATH: called once per session for every batch of a topic. */
-  private onBatch(entry: Entry, batch: MessageBatch): number {
+  onBatch(entry: Entry, batch: MessageBatch): number {
     if (!entry.isLive) {
       if (!this.isFull && this.credit() > 0) this.pump();
       return 0;
@@ -486,6 +468,11 @@ export class Session {
     }
     this.send(entry, batch, 1, last);
     return count;
+  }
+
+  onLost(entry: Entry): void {
+    entry.isLive = false;
+    this.pump();
   }
 
   private credit(): number {
@@ -575,7 +562,7 @@ export class Session {
     const messages = attempt === 1 ? reading.messages : stillDue(entry.position, reading.messages);
     // Another topic may have used up the credit as well: then less of this one is to be read.
     if (attempt === 1 && messages.length > this.credit()) return true;
-    if (this.policy.recordsBeforeSend && this.isDurable) {
+    if (this.policy.recordsBeforeSend && this.record.isDurable) {
       if (!(await this.isRecorded(entry, next, messages.length))) return false;
     }
     const { clock, deadLetters, liveTopics, metrics } = this.dependencies;
@@ -610,7 +597,7 @@ export class Session {
    * again. While nothing can be recorded nothing is sent again; the next tick tries anew.
    */
   private async isUpToDate(entry: Entry): Promise<boolean> {
-    if (!this.isDurable) return true;
+    if (!this.record.isDurable) return true;
     entry.isDirty = true;
     return (await this.commit()) && this.mayGoOn(entry);
   }
@@ -657,7 +644,7 @@ export class Session {
 
   private isAtHead(entry: Entry): boolean {
     const head = entry.membership.head();
-    const isDirect = !(this.policy.recordsBeforeSend && this.isDurable);
+    const isDirect = !(this.policy.recordsBeforeSend && this.record.isDurable);
     return isDirect && head !== undefined && entry.position.next.offset >= head.offset;
   }
 
@@ -668,12 +655,12 @@ export class Session {
         ({ isDirty, topic }) => isDirty && selects(this.topics, topic),
       );
       const { unrecorded } = this;
-      if ((dirty.length === 0 && unrecorded.length === 0) || !this.isDurable) return true;
+      if ((dirty.length === 0 && unrecorded.length === 0) || !this.record.isDurable) return true;
       for (const entry of dirty) {
         entry.isDirty = false;
         entry.hasSent = false;
       }
-      this.unrecorded = [];
+      this.unrecorded = NOTHING;
       const events = [...unrecorded, ...dirty.flatMap((entry) => this.toEvents(entry))];
       const appended = await this.record.append(events);
       if (E.isRight(appended)) {
@@ -732,7 +719,7 @@ export class Session {
     const entry = this.positions.get(event.topic);
     if (entry === undefined) return;
     if (event.type === 'DeadlineExtended') {
-      entry.position = extended(entry.position, event.offsets, event.deadline);
+      this.positions.place(entry, extended(entry.position, event.offsets, event.deadline));
     } else this.positions.move(entry, returned(entry.position, event.offsets, event.notBefore));
   }
 
@@ -755,7 +742,7 @@ export class Session {
     this.dependencies.metrics.sessionSuperseded();
     for (const entry of this.positions.all()) entry.membership.leave();
     this.positions.clear();
-    this.unrecorded = [];
+    this.unrecorded = NOTHING;
     await this.end('superseded');
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The sessions of this instance: opens them, ends them, and keeps the two clocks that all of them share: a commit of
- * what was acknowledged, and a tick in which deadlines are looked at.
+ * what was acknowledged, and a tick in which deadlines and deliveries are looked at.
  */
 import { either as E, function as F, taskEither as TE } from 'fp-ts';
 import type { ClientId, Identity } from '../domain/subscription/client-id.js';
@@ -23,10 +23,8 @@ import type { TopicCatalogue } from './topic-catalogue.js';
 
 /** Acknowledgements wait this long for others to be recorded with. Longer: fewer writes, more repeats after a crash. */
 const COMMIT_INTERVAL_MS: Milliseconds = 100;
-/** How late a redelivery may be. */
+/** How late a redelivery may be, and how long a delivery may be known to its session only. */
 const TICK_MS: Milliseconds = 250;
-/** How long a delivery may be known to its session only. */
-const RECORD_SENT_INTERVAL_MS: Milliseconds = 250;
 /** Journals read at the same time where any of them may have been written to; more would delay other reads. */
 const REFRESHED_AT_ONCE = 50;
 
@@ -73,11 +71,7 @@ export class Sessions {
       this.every(COMMIT_INTERVAL_MS, () => {
         for (const session of this.all) if (session.needsCommit) void session.commit();
       }),
-      this.every(TICK_MS, () => {
-        const now = this.dependencies.clock.now();
-        for (const session of this.all) session.onTick(now);
-      }),
-      this.every(RECORD_SENT_INTERVAL_MS, () => this.recordSent()),
+      this.every(TICK_MS, () => this.onTick()),
     ];
   }
 
@@ -243,10 +237,11 @@ export class Sessions {
     }
   }
 
-  private recordSent(): void {
+  private onTick(): void {
     const { clock, retention } = this.dependencies;
     const now = clock.now();
     for (const session of this.all) {
+      session.onTick(now);
       session.recordSent();
       session.renew(now, silentMsMax(retention));
     }

@@ -24,16 +24,18 @@ import {
   advanced,
   areDue,
   areNew,
-  countOf,
   deliveredOf,
   expiredAt,
   extended,
+  hasExpired,
   pendingOf,
   positionAt,
+  restored,
   returned,
   settled,
   settlementOf,
   unacknowledged,
+  waitingOf,
   type Pending,
   type TopicPosition,
 } from './topic-position.js';
@@ -273,7 +275,8 @@ const evolve = (subscription: Subscription, event: SubscriptionEvent): Subscript
     case 'TopicsAdded':
       return {
         ...subscription,
-        topics: [...subscription.topics, ...event.topics],
+        // Not by spreading both: an array that grows as it is made keeps room for more, and every subscription has one.
+        topics: subscription.topics.concat(event.topics),
         positions: new Map([
           ...subscription.positions,
           ...event.starts.map(({ topic, at }) => [topic, positionAt(at)] as const),
@@ -361,7 +364,11 @@ export const toSnapshot = (subscription: Subscription): SubscriptionSnapshotted 
   positions: [...subscription.positions].map(([topic, { next, inFlight, due }]) => ({
     topic,
     next,
-    inFlight,
+    inFlight: inFlight.map((batch) => ({
+      cursors: waitingOf(batch),
+      attempt: batch.attempt,
+      deadline: batch.deadline,
+    })),
     due,
   })),
 });
@@ -373,10 +380,7 @@ const fromSnapshot = (event: SubscriptionSnapshotted): Subscription => ({
   session: event.session,
   topics: event.topics,
   positions: new Map(
-    event.positions.map(({ topic, next, inFlight, due }) => [
-      topic,
-      { next, inFlight, inFlightCount: countOf(inFlight), due },
-    ]),
+    event.positions.map(({ topic, next, inFlight, due }) => [topic, restored(next, inFlight, due)]),
   ),
 });
 
@@ -400,12 +404,13 @@ const open = (subscription: Subscription, command: OpenSubscription): Decision =
   ]);
 };
 
-const equalSettings = (a: SubscriptionSettings, b: SubscriptionSettings): boolean =>
+export const equalSettings = (a: SubscriptionSettings, b: SubscriptionSettings): boolean =>
   a.ackTimeoutMs === b.ackTimeoutMs &&
   a.maxInFlight === b.maxInFlight &&
   a.maxDeliveries === b.maxDeliveries &&
-  a.backoffMs.length === b.backoffMs.length &&
-  a.backoffMs.every((backoffMs, i) => backoffMs === b.backoffMs[i]);
+  (a.backoffMs === b.backoffMs ||
+    (a.backoffMs.length === b.backoffMs.length &&
+      a.backoffMs.every((backoffMs, i) => backoffMs === b.backoffMs[i])));
 
 const topicsAdded = (
   topics: readonly TopicPattern[],
@@ -464,18 +469,18 @@ const reject = (subscription: Subscription, command: RejectMessages): Decision =
 const expire = (
   subscription: Subscription,
   { now, jitter }: ExpireDeliveries,
-): readonly SubscriptionEvent[] =>
-  [...subscription.positions].flatMap(([topic, position]) =>
-    expiredAt(position, now).map(
-      ({ attempt, offsets }) =>
-        ({
-          type: 'DeliveryExpired',
-          topic,
-          offsets,
-          notBefore: now + redeliveryDelayMs(subscription.settings.backoffMs, attempt, jitter),
-        }) as const,
-    ),
-  );
+): readonly SubscriptionEvent[] => {
+  const events: SubscriptionEvent[] = [];
+  for (const [topic, position] of subscription.positions) {
+    // The usual case, at every poll.
+    if (!hasExpired(position, now)) continue;
+    for (const { attempt, offsets } of expiredAt(position, now)) {
+      const notBefore = now + redeliveryDelayMs(subscription.settings.backoffMs, attempt, jitter);
+      events.push({ type: 'DeliveryExpired', topic, offsets, notBefore });
+    }
+  }
+  return events;
+};
 
 const forget = (
   subscription: Subscription,

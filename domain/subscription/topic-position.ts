@@ -2,15 +2,18 @@
  * Where one subscription stands in one topic, and the ways it can move. A position is a number and the exceptions to
  * it: everything up to `next` has been looked at, and all of that is settled except what is in flight or due again.
  *
- * HOT PATH, budget 0.5 µs per delivered and acknowledged message in order (npm run bench): values are immutable, and a
- * batch carries its cursors by reference, so that a thousand subscribers share one array.
+ * HOT PATH, budget 0.5 µs per delivered and acknowledged message in order (npm run bench -- --scenario acked): values are
+ * immutable; a batch carries its cursors by reference, so that a thousand subscribers share one array, and what is
+ * acknowledged in order moves a number and copies none of them.
  */
 import { before, type Cursor, type Offset } from '../message/offset.js';
 import type { Instant } from '../time.js';
 
-/** Dispatched together; deadlines and attempts are the same for all of it. `cursors` ascend. Never empty. */
+/** Dispatched together; deadlines and attempts are the same for all of it. `cursors` ascend. */
 export interface InFlightBatch {
   readonly cursors: readonly Cursor[];
+  /** Those in front of this index are settled. There is always one that is not. */
+  readonly from: number;
   readonly attempt: number;
   readonly deadline: Instant;
 }
@@ -32,12 +35,29 @@ export interface TopicPosition {
   readonly due: readonly Pending[];
 }
 
+/** Shared by all positions: most of them wait for nothing most of the time, and two arrays each would add up. */
+const NOTHING: readonly never[] = [];
+
 export const positionAt = (next: Cursor): TopicPosition => ({
   next,
-  inFlight: [],
+  inFlight: NOTHING,
   inFlightCount: 0,
-  due: [],
+  due: NOTHING,
 });
+
+/** As a snapshot has it. */
+export const restored = (
+  next: Cursor,
+  batches: readonly Omit<InFlightBatch, 'from'>[],
+  due: readonly Pending[],
+): TopicPosition => {
+  const inFlight = batches.map(({ cursors, attempt, deadline }) => ({ cursors, from: 0, attempt, deadline }));
+  return { next, inFlight, inFlightCount: countOf(inFlight), due };
+};
+
+/** Those of a batch that are not settled. */
+export const waitingOf = ({ cursors, from }: InFlightBatch): readonly Cursor[] =>
+  from === 0 ? cursors : cursors.slice(from);
 
 /** How many messages wait for an acknowledgement; the number that `maxInFlight` bounds. */
 export const unacknowledged = (position: TopicPosition): number =>
@@ -47,15 +67,17 @@ export const unacknowledged = (position: TopicPosition): number =>
 export const floorOf = (position: TopicPosition): Cursor => {
   let lowest: Cursor | undefined = position.due[0]?.cursor;
   for (const batch of position.inFlight) {
-    const first = batch.cursors[0];
+    const first = batch.cursors[batch.from];
     if (first !== undefined && (lowest === undefined || first.offset < lowest.offset)) lowest = first;
   }
   return lowest === undefined ? position.next : before(lowest);
 };
 
 /** Looked at up to `next`, and nothing of it is waited for. */
-export const advanced = (position: TopicPosition, next: Cursor): TopicPosition =>
-  next.offset > position.next.offset ? { ...position, next } : position;
+export const advanced = (position: TopicPosition, next: Cursor): TopicPosition => {
+  const { inFlight, inFlightCount, due } = position;
+  return next.offset > position.next.offset ? { next, inFlight, inFlightCount, due } : position;
+};
 
 /** Looked at up to `next`; `cursors`, new or due again, are in flight now. */
 export const dispatched = (
@@ -66,7 +88,7 @@ export const dispatched = (
   deadline: Instant,
 ): TopicPosition => ({
   next: next.offset > position.next.offset ? next : position.next,
-  inFlight: [...position.inFlight, { cursors, attempt, deadline }],
+  inFlight: [...position.inFlight, { cursors, from: 0, attempt, deadline }],
   inFlightCount: position.inFlightCount + cursors.length,
   due:
     position.due.length === 0
@@ -95,25 +117,27 @@ export const settlementOf = (position: TopicPosition, offsets: readonly Offset[]
   return { known, settled, unknown };
 };
 
-/** Without `offsets`: they are settled. In order and at the head this is O(batches in flight), one small array copy. */
+/** Is it the oldest of what is in flight? Then it is settled in time that does not depend on how much there is. */
+export const isHead = ({ inFlight }: TopicPosition, offset: Offset): boolean => {
+  const head = inFlight[0];
+  return head?.cursors[head.from]?.offset === offset;
+};
+
+/** Without `offsets`: they are settled. In order and one by one this is O(batches in flight). */
 export const settled = (position: TopicPosition, offsets: readonly Offset[]): TopicPosition => {
-  const only = offsets.length === 1 ? offsets[0] : undefined;
-  const head = position.inFlight[0];
-  if (only !== undefined && head?.cursors[0]?.offset === only) {
+  const { next, due } = position;
+  const only = offsets[0];
+  if (only !== undefined && offsets.length === 1 && isHead(position, only)) {
     return {
-      ...position,
-      inFlight: withoutHead(position.inFlight, head),
+      next,
+      inFlight: withoutHead(position.inFlight),
       inFlightCount: position.inFlightCount - 1,
+      due,
     };
   }
   const gone = new Set(offsets);
   const inFlight = withoutOffsets(position.inFlight, gone);
-  return {
-    next: position.next,
-    inFlight,
-    inFlightCount: countOf(inFlight),
-    due: withoutPending(position.due, gone),
-  };
+  return { next, inFlight, inFlightCount: countOf(inFlight), due: withoutPending(due, gone) };
 };
 
 /** `offsets` wait no longer: they are due again, as their next attempt, at or after `notBefore`. */
@@ -127,7 +151,7 @@ export const returned = (
     back.has(pending.cursor.offset) ? { ...pending, notBefore } : pending,
   );
   for (const batch of position.inFlight) {
-    for (const cursor of batch.cursors) {
+    for (const cursor of waitingOf(batch)) {
       if (back.has(cursor.offset)) due.push({ cursor, attempt: batch.attempt + 1, notBefore });
     }
   }
@@ -145,17 +169,18 @@ export const extended = (
   const wanted = new Set(offsets);
   const inFlight: InFlightBatch[] = [];
   for (const batch of position.inFlight) {
-    const cursors = batch.cursors.filter(({ offset }) => wanted.has(offset));
+    const cursors = waitingOf(batch).filter(({ offset }) => wanted.has(offset));
     if (cursors.length === 0) {
       inFlight.push(batch);
       continue;
     }
-    const others = batch.cursors.filter(({ offset }) => !wanted.has(offset));
-    if (others.length > 0) inFlight.push({ ...batch, cursors: others });
-    inFlight.push({ ...batch, cursors, deadline });
+    const others = waitingOf(batch).filter(({ offset }) => !wanted.has(offset));
+    if (others.length > 0) inFlight.push({ ...batch, cursors: others, from: 0 });
+    inFlight.push({ ...batch, cursors, from: 0, deadline });
   }
   for (const { cursor, attempt } of position.due) {
-    if (wanted.has(cursor.offset)) inFlight.push({ cursors: [cursor], attempt: attempt - 1, deadline });
+    if (wanted.has(cursor.offset))
+      inFlight.push({ cursors: [cursor], from: 0, attempt: attempt - 1, deadline });
   }
   return {
     next: position.next,
@@ -173,7 +198,11 @@ export interface Delivered {
 
 /** Everything in flight whose deadline has passed. */
 export const expiredAt = (position: TopicPosition, now: Instant): readonly Delivered[] =>
-  byAttempt(position.inFlight.filter((batch) => batch.deadline <= now));
+  byAttempt(
+    position.inFlight
+      .filter(({ deadline }) => deadline <= now)
+      .map((batch) => ({ attempt: batch.attempt, cursors: waitingOf(batch) })),
+  );
 
 /** Is there anything in flight whose deadline has passed? */
 export const hasExpired = (position: TopicPosition, now: Instant): boolean =>
@@ -182,9 +211,10 @@ export const hasExpired = (position: TopicPosition, now: Instant): boolean =>
 /** Those of `offsets` that wait for an answer: in flight, or due again after that many deliveries. */
 export const deliveredOf = (position: TopicPosition, offsets: readonly Offset[]): readonly Delivered[] => {
   const wanted = new Set(offsets);
-  const due = position.due.map(({ cursor, attempt }) => ({ cursors: [cursor], attempt: attempt - 1 }));
+  const inFlight = position.inFlight.map((batch) => ({ attempt: batch.attempt, cursors: waitingOf(batch) }));
+  const due = position.due.map(({ cursor, attempt }) => ({ attempt: attempt - 1, cursors: [cursor] }));
   return byAttempt(
-    [...position.inFlight, ...due].map(({ cursors, attempt }) => ({
+    [...inFlight, ...due].map(({ attempt, cursors }) => ({
       attempt,
       cursors: cursors.filter(({ offset }) => wanted.has(offset)),
     })),
@@ -203,10 +233,9 @@ const byAttempt = (batches: readonly Pick<InFlightBatch, 'cursors' | 'attempt'>[
 
 /** Everything that waits for an answer, up to and including `offset`. */
 export const unacknowledgedUpTo = (position: TopicPosition, offset: Offset): readonly Offset[] =>
-  [
-    ...position.inFlight.flatMap(({ cursors }) => cursors.map((cursor) => cursor.offset)),
-    ...position.due.map(({ cursor }) => cursor.offset),
-  ].filter((each) => each <= offset);
+  [...inFlightOffsets(position), ...position.due.map(({ cursor }) => cursor.offset)].filter(
+    (each) => each <= offset,
+  );
 
 /** When the next deadline or delay ends; undefined where nothing waits. */
 export const nextWake = (position: TopicPosition): Instant | undefined => {
@@ -257,41 +286,44 @@ export const areDue = (
 
 /** What a successor must know: everything that was sent and not settled, to be sent again as its next attempt. */
 export const pendingOf = (position: TopicPosition): readonly Pending[] =>
-  position.inFlight.length === 0
-    ? position.due
-    : returned(
-        position,
-        position.inFlight.flatMap((batch) => batch.cursors.map((cursor) => cursor.offset)),
-        0,
-      ).due;
+  position.inFlight.length === 0 ? position.due : returned(position, inFlightOffsets(position), 0).due;
+
+const inFlightOffsets = ({ inFlight }: TopicPosition): readonly Offset[] =>
+  inFlight.flatMap((batch) => waitingOf(batch).map(({ offset }) => offset));
 
 const isPending = (position: TopicPosition, offset: Offset): boolean =>
-  position.inFlight.some(({ cursors }) => {
-    const first = cursors[0];
+  position.inFlight.some((batch) => {
+    const { cursors, from } = batch;
+    const first = cursors[from];
     const last = cursors[cursors.length - 1];
     if (first === undefined || last === undefined || offset < first.offset || offset > last.offset)
       return false;
-    return first.offset === offset || cursors.some((cursor) => cursor.offset === offset);
+    return first.offset === offset || waitingOf(batch).some((cursor) => cursor.offset === offset);
   }) || position.due.some((pending) => pending.cursor.offset === offset);
 
-const withoutHead = (inFlight: readonly InFlightBatch[], head: InFlightBatch): readonly InFlightBatch[] =>
-  head.cursors.length === 1
-    ? inFlight.slice(1)
-    : [{ ...head, cursors: head.cursors.slice(1) }, ...inFlight.slice(1)];
+/** Without the oldest one. */
+const withoutHead = (inFlight: readonly InFlightBatch[]): readonly InFlightBatch[] => {
+  const [head, ...others] = inFlight;
+  if (head === undefined) return inFlight;
+  const { cursors, attempt, deadline } = head;
+  const from = head.from + 1;
+  return from === cursors.length ? others : [{ cursors, from, attempt, deadline }, ...others];
+};
 
 const withoutOffsets = (
   inFlight: readonly InFlightBatch[],
   gone: ReadonlySet<Offset>,
 ): readonly InFlightBatch[] =>
   inFlight.flatMap((batch) => {
-    const cursors = batch.cursors.filter((cursor) => !gone.has(cursor.offset));
-    if (cursors.length === batch.cursors.length) return [batch];
-    return cursors.length === 0 ? [] : [{ ...batch, cursors }];
+    const before = waitingOf(batch);
+    const cursors = before.filter((cursor) => !gone.has(cursor.offset));
+    if (cursors.length === before.length) return [batch];
+    return cursors.length === 0 ? [] : [{ ...batch, cursors, from: 0 }];
   });
 
 const withoutPending = (due: readonly Pending[], gone: ReadonlySet<Offset>): readonly Pending[] =>
   due.filter((pending) => !gone.has(pending.cursor.offset));
 
-/** How many messages these batches hold. */
-export const countOf = (inFlight: readonly InFlightBatch[]): number =>
-  inFlight.reduce((count, batch) => count + batch.cursors.length, 0);
+/** How many messages of these batches are not settled. */
+const countOf = (inFlight: readonly InFlightBatch[]): number =>
+  inFlight.reduce((count, { cursors, from }) => count + cursors.length - from, 0);

@@ -6,6 +6,7 @@ import { formatMessageId } from '../../domain/message/message-id.js';
 import { instantOf, type Recorded } from '../../domain/message/offset.js';
 import type { MessagePublished } from '../../domain/topic/topic-events.js';
 import type { TopicName } from '../../domain/topic/topic-name.js';
+import { isoTime } from './iso-time.js';
 
 /** The members of the JSON object, without its braces. `attempt` 0 leaves the attempt out. */
 export const messageMembers = (
@@ -15,7 +16,7 @@ export const messageMembers = (
 ): string => {
   const { payload, key, priority, headers } = message.event;
   let text = `"message_id":"${formatMessageId(topic, message.offset)}","topic":"${topic}","payload":${payload}`;
-  text += `,"timestamp":"${new Date(instantOf(message.offset)).toISOString()}"`;
+  text += `,"timestamp":"${isoTime(instantOf(message.offset))}"`;
   if (attempt > 0) text += `,"attempt":${attempt}`;
   if (key !== undefined) text += `,"key":${JSON.stringify(key)}`;
   if (priority !== undefined) text += `,"priority":${priority}`;

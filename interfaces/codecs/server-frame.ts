@@ -8,6 +8,7 @@ import type { TopicPattern } from '../../domain/topic/topic-pattern.js';
 import { CODES, type Problem } from '../problem.js';
 import type { FrameId } from './client-frame.js';
 import { gapMembers } from './gap.js';
+import { isoTime } from './iso-time.js';
 import { replyTypeOf, settledMembers } from './settling.js';
 
 export const subscribedFrame = (
@@ -29,15 +30,12 @@ export const unsubscribedFrame = (id: FrameId, topics: readonly TopicPattern[]):
 export const settledFrame = (id: FrameId, settling: Settling, settled: Settled): string =>
   JSON.stringify({ type: replyTypeOf(settling), id, ...settledMembers(settling, settled) });
 
+/** HOT PATH, once per `publish` frame: names and ids of messages have no character that JSON would escape. */
 export const publishedFrame = (id: FrameId, { topic, offset, publishedAt, isDuplicate }: Receipt): string =>
-  JSON.stringify({
-    type: 'published',
-    id,
-    message_id: formatMessageId(topic, offset),
-    topic,
-    timestamp: new Date(publishedAt).toISOString(),
-    duplicate: isDuplicate ? true : undefined,
-  });
+  `{"type":"published",${idMember(id)}"message_id":"${formatMessageId(topic, offset)}","topic":"${topic}",` +
+  `"timestamp":"${isoTime(publishedAt)}"${isDuplicate ? ',"duplicate":true' : ''}}`;
+
+const idMember = (id: FrameId): string => (id === undefined ? '' : `"id":${JSON.stringify(id)},`);
 
 export const authenticatedFrame = (id: FrameId): string => JSON.stringify({ type: 'authenticated', id });
 

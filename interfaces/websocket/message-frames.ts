@@ -32,6 +32,16 @@ export const textFrames = (texts: readonly string[]): Uint8Array => {
   return frames;
 };
 
+/** One text as a frame: as `textFrames` would have it. */
+export const textFrame = (text: string): Uint8Array => {
+  const length = Buffer.byteLength(text);
+  const frame = Buffer.allocUnsafe(headerLength(length) + length);
+  const at = writeHeader(frame, 0, length);
+  // As many bytes as characters: all of them are ASCII, which is copied and not encoded.
+  frame.write(text, at, length === text.length ? 'latin1' : 'utf8');
+  return frame;
+};
+
 const headerLength = (length: number): number => (length < LENGTH_IN_16_BITS ? 2 : length < 0x10000 ? 4 : 10);
 
 const writeHeader = (frames: Buffer, start: number, length: number): number => {

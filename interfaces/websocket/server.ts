@@ -1,8 +1,9 @@
 /** The WebSocket endpoint /ws: upgrades, asks whether clients are still there, and says goodbye to them. */
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { either as E } from 'fp-ts';
-import { WebSocket, WebSocketServer } from 'ws';
+import { WebSocket, WebSocketServer, type Server } from 'ws';
 import type { Principal } from '../../application/ports/authenticator.js';
 import type { Cancel } from '../../application/ports/clock.js';
 import type { Metrics } from '../../application/ports/metrics.js';
@@ -14,6 +15,7 @@ import { endWithProblem } from '../http/problem-response.js';
 import { invalidRequest, type Problem } from '../problem.js';
 import { CLOSES } from './close-codes.js';
 import { SocketClient, type SocketClientDependencies } from './socket-client.js';
+import { TokenExpiries } from './token-expiries.js';
 import { WsConnection, type WsConnectionSettings } from './ws-connection.js';
 
 export interface WebSocketSettings extends WsConnectionSettings {
@@ -33,14 +35,26 @@ const FRAGMENTS_MAX = 64;
 /** Clients are sent away one by one this far apart, so that they do not all come back at once. */
 const GOODBYE_INTERVAL_MS: Milliseconds = 2;
 
-interface Guest {
-  readonly client: SocketClient;
-  isAlive: boolean;
+/**
+ * A socket that knows its client, so that all sockets share their listeners: closures of its own would be most of what
+ * an idle one holds.
+ */
+class ClientSocket extends WebSocket {
+  /** Undefined where it was only upgraded to be told that it may not stay. */
+  client: SocketClient | undefined = undefined;
+  connection: WsConnection | undefined = undefined;
+  /** What had been received from it when it was asked for a sign of life. */
+  bytesReadBefore = 0;
 }
 
 export class WebSocketEndpoint {
-  private readonly server: WebSocketServer;
-  private readonly guests = new Map<WebSocket, Guest>();
+  private readonly server: Server<typeof ClientSocket>;
+  /** Each with its TCP socket. */
+  private readonly sockets = new Map<ClientSocket, Socket>();
+  private readonly expiries: TokenExpiries;
+  /** One listener for all sockets, each. */
+  private readonly onClose: (this: WebSocket) => void;
+  private readonly onError: (error: Error) => void;
   private cancelPings: Cancel;
   private isDraining = false;
 
@@ -50,6 +64,9 @@ export class WebSocketEndpoint {
   ) {
     this.server = new WebSocketServer({
       noServer: true,
+      // It would be one more set and one more listener for each.
+      clientTracking: false,
+      WebSocket: ClientSocket,
       perMessageDeflate: false,
       maxPayload: settings.messageBytesMax + ENVELOPE_BYTES_MAX,
       maxFragments: FRAGMENTS_MAX,
@@ -58,12 +75,24 @@ export class WebSocketEndpoint {
     this.server.on('wsClientError', (error: Error, socket, request) =>
       endWithProblem(socket, ...refusalOfHandshake(error, request)),
     );
-    this.cancelPings = dependencies.clock.after(PING_INTERVAL_MS, () => this.pingAll());
+    const { clock, connections, logger, metrics } = dependencies;
+    const { sockets } = this;
+    this.expiries = new TokenExpiries(clock, () => this.clients());
+    this.onError = (error) => logger.debug('websocket_error', { error: error.message });
+    this.onClose = function (): void {
+      if (!(this instanceof ClientSocket)) return;
+      sockets.delete(this);
+      connections.giveBack();
+      if (this.client === undefined) return;
+      metrics.connectionClosed('websocket');
+      void this.client.leave();
+    };
+    this.cancelPings = clock.after(PING_INTERVAL_MS, () => this.pingAll());
   }
 
   /** Handles the `upgrade` event of an HTTP server. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    socket.on('error', () => socket.destroy());
+    socket.on('error', destroy);
     this.upgradeOrRefuse(request, socket, head).catch((error: unknown) => {
       this.dependencies.logger.error('upgrade_failed', { error });
       socket.destroy();
@@ -74,12 +103,12 @@ export class WebSocketEndpoint {
   async drain(withinMs: Milliseconds): Promise<void> {
     this.isDraining = true;
     this.cancelPings();
-    const guests = [...this.guests.values()];
-    const intervalMs = Math.min(GOODBYE_INTERVAL_MS, withinMs / Math.max(1, guests.length));
+    const clients = [...this.clients()];
+    const intervalMs = Math.min(GOODBYE_INTERVAL_MS, withinMs / Math.max(1, clients.length));
     const { clock } = this.dependencies;
     await Promise.all(
-      guests.map(
-        ({ client }, i) =>
+      clients.map(
+        (client, i) =>
           new Promise<void>((resolve) => {
             clock.after(i * intervalMs, () => void client.leave('going_away').then(resolve));
           }),
@@ -89,11 +118,16 @@ export class WebSocketEndpoint {
 
   /** Cuts off whoever has not answered the goodbye. */
   terminate(): void {
-    for (const webSocket of this.server.clients) webSocket.terminate();
+    this.expiries.stop();
+    for (const webSocket of this.sockets.keys()) webSocket.terminate();
+  }
+
+  private *clients(): Iterable<SocketClient> {
+    for (const { client } of this.sockets.keys()) if (client !== undefined) yield client;
   }
 
   private async upgradeOrRefuse(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    const { authenticator, connections, logger } = this.dependencies;
+    const { authenticator, connections } = this.dependencies;
     const { path, query } = addressOf(request);
     if (path !== '/ws') {
       endWithProblem(socket, { code: 'not_found', detail: 'WebSockets are served at /ws.' });
@@ -109,47 +143,54 @@ export class WebSocketEndpoint {
       endWithProblem(socket, { code: 'too_many_connections', detail: 'Try again, or another instance.' });
       return;
     }
-    socket.once('close', () => connections.giveBack());
-    // A browser cannot read the status of a refused upgrade, but it can read a close code.
-    this.server.handleUpgrade(request, socket, head, (webSocket) => {
-      // Without a listener, a client that sends what is no frame would end the process.
-      webSocket.on('error', (error: Error) => logger.debug('websocket_error', { error: error.message }));
-      if (E.isLeft(principal)) webSocket.close(CLOSES.invalid_token.code, CLOSES.invalid_token.reason);
-      else this.welcome(webSocket, socket, principal.right);
-    });
+    const open = this.sockets.size;
+    try {
+      this.server.handleUpgrade(request, socket, head, (webSocket) => {
+        this.sockets.set(webSocket, request.socket);
+        webSocket.on('close', this.onClose);
+        // From here on ws listens for errors of the socket.
+        socket.removeListener('error', destroy);
+        // Without a listener, a client that sends what is no frame would end the process.
+        webSocket.on('error', this.onError);
+        // A browser cannot read the status of a refused upgrade, but it can read a close code.
+        if (E.isLeft(principal)) webSocket.close(CLOSES.invalid_token.code, CLOSES.invalid_token.reason);
+        else this.welcome(webSocket, socket, principal.right);
+      });
+    } finally {
+      // It was no handshake, or its sender is gone: nothing is open that could end.
+      if (this.sockets.size === open) connections.giveBack();
+    }
   }
 
-  private welcome(webSocket: WebSocket, socket: Duplex, principal: Principal | undefined): void {
-    const { metrics, clock } = this.dependencies;
-    const connection = new WsConnection(webSocket, socket, this.settings, clock);
-    const client = new SocketClient(this.dependencies, connection, principal);
-    const guest: Guest = { client, isAlive: true };
-    this.guests.set(webSocket, guest);
-    metrics.connectionOpened('websocket');
-    webSocket.on('message', (data: Buffer, isBinary: boolean) => {
-      guest.isAlive = true;
-      // Whoever was told to go may be slow to do so; what it still sends has no effect.
-      if (webSocket.readyState !== WebSocket.OPEN) return;
-      if (isBinary) connection.close('binary_frame');
-      else client.onFrame(data.toString('utf8'));
-    });
-    webSocket.on('pong', () => (guest.isAlive = true));
-    webSocket.on('close', () => {
-      this.guests.delete(webSocket);
-      metrics.connectionClosed('websocket');
-      void client.leave();
-    });
+  private welcome(webSocket: ClientSocket, socket: Duplex, principal: Principal | undefined): void {
+    const connection = new WsConnection(webSocket, socket, this.settings, this.dependencies.clock);
+    webSocket.connection = connection;
+    webSocket.client = new SocketClient(this.dependencies, connection, this.expiries, principal);
+    this.dependencies.metrics.connectionOpened('websocket');
+    webSocket.on('message', onMessage);
   }
 
+  /** Whatever has come since the last time is a sign of life, if it is only a part of a message. */
   private pingAll(): void {
-    for (const [webSocket, guest] of this.guests) {
-      if (guest.isAlive) {
-        guest.isAlive = false;
+    for (const [webSocket, { bytesRead }] of this.sockets) {
+      if (bytesRead > webSocket.bytesReadBefore) {
+        webSocket.bytesReadBefore = bytesRead;
         webSocket.ping();
       } else webSocket.terminate();
     }
     this.cancelPings = this.dependencies.clock.after(PING_INTERVAL_MS, () => this.pingAll());
   }
+}
+
+function onMessage(this: WebSocket, data: Buffer, isBinary: boolean): void {
+  // Whoever was told to go may be slow to do so; what it still sends has no effect.
+  if (!(this instanceof ClientSocket) || this.readyState !== WebSocket.OPEN) return;
+  if (isBinary) this.connection?.close('binary_frame');
+  else this.client?.onFrame(data.toString('utf8'));
+}
+
+function destroy(this: Duplex): void {
+  this.destroy();
 }
 
 /** Also of a target in absolute form (RFC 9112 §3.2.2). Not by `new URL`, which throws at targets such as `//`. */

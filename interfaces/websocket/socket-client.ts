@@ -15,6 +15,7 @@ import type { Settling } from '../../application/settling.js';
 import { assertNever } from '../../domain/assert-never.js';
 import type { ClientId } from '../../domain/subscription/client-id.js';
 import type { MessageId } from '../../domain/message/message-id.js';
+import type { Instant } from '../../domain/time.js';
 import type { TopicPattern } from '../../domain/topic/topic-pattern.js';
 import { decodeClientFrame, type ClientFrame, type FrameId } from '../codecs/client-frame.js';
 import {
@@ -28,6 +29,7 @@ import {
 } from '../codecs/server-frame.js';
 import { toProblem, type Problem } from '../problem.js';
 import type { CloseName } from './close-codes.js';
+import type { TokenExpiries } from './token-expiries.js';
 import type { WsConnection } from './ws-connection.js';
 
 export interface SocketClientDependencies {
@@ -51,31 +53,41 @@ const NOT_RECORDED: Problem = {
 
 const NOT_SUBSCRIBED: Problem = { code: 'not_subscribed', detail: 'Send a subscribe frame first.' };
 
+/** One for all: most clients change nothing most of the time. */
+const NO_CHANGES: Promise<void> = Promise.resolve();
+
 export class SocketClient {
-  private principal: Principal | undefined;
-  private session: Session | undefined;
-  private clientId: ClientId | undefined;
-  private cancelTimer: Cancel;
+  private principal: Principal | undefined = undefined;
+  private session: Session | undefined = undefined;
+  private clientId: ClientId | undefined = undefined;
+  private cancelAuthTimeout: Cancel | undefined = undefined;
   private hasLeft = false;
   /** Frames that change the subscription take effect one after the other. */
-  private changes: Promise<void> = Promise.resolve();
-  /** What the storage or the authenticator has not answered yet. */
+  private changes = NO_CHANGES;
+  /**
+   * What the storage or the authenticator has not answered yet. A number and not a set of promises: a set that is always
+   * changing keeps what was in it alive for longer.
+   */
   private underWay = 0;
-  private onAllAnswered: (() => void) | undefined;
-  /** A number and not a set of promises: a set that is always changing keeps what was in it alive for longer. */
-  private readonly answered = (): void => {
-    this.underWay -= 1;
-    if (this.underWay === 0) this.onAllAnswered?.();
-  };
+  private onAllAnswered: (() => void) | undefined = undefined;
 
   constructor(
     private readonly dependencies: SocketClientDependencies,
     private readonly connection: WsConnection,
+    /** A socket may stay for as long as its token is good. */
+    private readonly expiries: TokenExpiries,
     principal: Principal | undefined,
   ) {
-    this.cancelTimer = dependencies.clock.after(AUTH_TIMEOUT_MS, () => connection.close('auth_timeout'));
-    connection.onWritable = () => this.session?.onWritable();
     if (principal !== undefined) this.admit(principal);
+    else {
+      const timeOut = (): void => connection.close('auth_timeout');
+      this.cancelAuthTimeout = dependencies.clock.after(AUTH_TIMEOUT_MS, timeOut);
+    }
+  }
+
+  /** When its token is over; undefined where it has none, or one that never is. */
+  get expiresAt(): Instant | undefined {
+    return this.hasLeft ? undefined : this.principal?.expiresAt;
   }
 
   onFrame(text: string): void {
@@ -91,7 +103,7 @@ export class SocketClient {
   async leave(reason?: CloseName & ('going_away' | 'token_expired')): Promise<void> {
     if (this.hasLeft) return;
     this.hasLeft = true;
-    this.cancelTimer();
+    this.cancelAuthTimeout?.();
     if (reason === 'token_expired') this.connection.close(reason);
     if (reason === 'going_away') {
       await this.allAnswered();
@@ -195,6 +207,7 @@ export class SocketClient {
     }
     const { session, recovered } = opened.right;
     this.session = session;
+    this.connection.writer = session;
     this.clientId ??= session.state.identity.clientId;
     this.connection.reply(subscribedFrame(id, this.clientId, request.topics, recovered));
     session.deliver();
@@ -243,14 +256,11 @@ export class SocketClient {
   }
 
   private admit(principal: Principal): void {
-    const { clock } = this.dependencies;
     this.principal = principal;
     if (this.session !== undefined) this.session.principal = principal;
-    this.cancelTimer();
-    this.cancelTimer =
-      principal.expiresAt === undefined
-        ? () => undefined
-        : clock.after(Math.max(0, principal.expiresAt - clock.now()), () => void this.leave('token_expired'));
+    this.cancelAuthTimeout?.();
+    this.cancelAuthTimeout = undefined;
+    if (principal.expiresAt !== undefined) this.expiries.watch(principal.expiresAt);
   }
 
   private inTurn(id: FrameId, run: () => Promise<void>): void {
@@ -274,12 +284,21 @@ export class SocketClient {
       });
       return;
     }
+    void this.answering(run);
+  }
+
+  private async answering(run: () => Promise<void>): Promise<void> {
     this.underWay += 1;
-    run().then(this.answered, (error: unknown) => {
+    try {
+      await run();
+    } catch (error) {
       this.dependencies.logger.error('frame_failed', { error });
       this.connection.close('internal_error');
-      this.answered();
-    });
+    }
+    this.underWay -= 1;
+    if (this.underWay > 0) return;
+    this.changes = NO_CHANGES;
+    this.onAllAnswered?.();
   }
 
   private allAnswered(): Promise<void> {

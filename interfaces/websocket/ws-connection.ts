@@ -4,6 +4,7 @@
  * At its bounds: with `bufferedBytesMax` waiting to be written it is `full`; a full connection of which the client takes
  * nothing for `writeTimeoutMs` is closed as a slow consumer, and cut off soon afterwards; a client that floods us with
  * frames is not read while it does not read our answers.
+ * An idle one holds no listener of its own: what is needed at a bound is made there.
  */
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
@@ -18,7 +19,7 @@ import type { Cancel, Clock } from '../../application/ports/clock.js';
 import type { Milliseconds } from '../../domain/time.js';
 import { gapFrame } from '../codecs/server-frame.js';
 import { CLOSES, type CloseName } from './close-codes.js';
-import { firstDeliveryFrames, messageFrames, textFrames } from './message-frames.js';
+import { firstDeliveryFrames, messageFrames, textFrame } from './message-frames.js';
 import { StallWatch } from './stall-watch.js';
 
 export interface WsConnectionSettings {
@@ -30,37 +31,37 @@ export interface WsConnectionSettings {
 /** How long a slow consumer may take to read what is there and the close frame behind it, and to answer that. */
 export const SLOW_GRACE_MS: Milliseconds = 5_000;
 
+/** Who waits for room on a connection. */
+export interface Writer {
+  onWritable(): void;
+}
+
 export class WsConnection implements ClientConnection {
-  /** Called when the connection has room again after `full`. */
-  onWritable: (() => void) | undefined;
+  /** Told when the connection has room again after `full`. */
+  writer: Writer | undefined = undefined;
+  private hearsDrain = false;
   /** Made when the connection is full for the first time, which most never are. */
-  private stallWatch: StallWatch | undefined;
-  private cancelCut: Cancel | undefined;
+  private stallWatch: StallWatch | undefined = undefined;
+  private cancelCut: Cancel | undefined = undefined;
 
   constructor(
     private readonly webSocket: WebSocket,
     private readonly socket: Duplex,
     private readonly settings: WsConnectionSettings,
     private readonly clock: Clock,
-  ) {
-    socket.on('drain', () => this.onDrain());
-    webSocket.on('close', () => {
-      this.stallWatch?.stop();
-      this.cancelCut?.();
-    });
-  }
+  ) {}
 
   deliver(batch: MessageBatch, attempt: number): Written {
     return this.write(attempt === 1 ? firstDeliveryFrames(batch) : messageFrames(batch, attempt));
   }
 
   tellGap(gap: Gap): Written {
-    return this.write(textFrames([gapFrame(gap)]));
+    return this.write(textFrame(gapFrame(gap)));
   }
 
   /** Answers a frame. */
   reply(text: string): void {
-    if (this.write(textFrames([text])) === 'full') this.webSocket.pause();
+    if (this.write(textFrame(text)) === 'full') this.webSocket.pause();
   }
 
   close(reason: CloseReason | CloseName): void {
@@ -70,23 +71,39 @@ export class WsConnection implements ClientConnection {
 
   private write(frames: Uint8Array): Written {
     if (this.webSocket.readyState !== WebSocket.OPEN) return 'closed';
-    const isDrained = this.socket.write(frames);
-    if (isDrained || this.socket.writableLength <= this.settings.bufferedBytesMax) return 'sent';
+    if (this.socket.write(frames)) return 'sent';
+    this.hearDrain();
+    if (this.socket.writableLength <= this.settings.bufferedBytesMax) return 'sent';
     if (this.settings.writeTimeoutMs > 0) this.watch();
     return 'full';
   }
 
+  private hearDrain(): void {
+    if (this.hearsDrain) return;
+    this.hearsDrain = true;
+    this.socket.on('drain', () => this.onDrain());
+  }
+
   private watch(): void {
-    const { socket, clock, settings } = this;
-    this.stallWatch ??= new StallWatch(socket, clock, settings.writeTimeoutMs, () => this.onStalled());
+    this.stallWatch ??= this.makeStallWatch();
     this.stallWatch.start();
+  }
+
+  private makeStallWatch(): StallWatch {
+    const { socket, clock, settings } = this;
+    const stallWatch = new StallWatch(socket, clock, settings.writeTimeoutMs, () => this.onStalled());
+    this.webSocket.on('close', () => {
+      stallWatch.stop();
+      this.cancelCut?.();
+    });
+    return stallWatch;
   }
 
   private onDrain(): void {
     this.stallWatch?.stop();
     if (this.webSocket.isPaused) this.webSocket.resume();
     // One that is being closed has room too, but nothing is written to it any more.
-    if (this.webSocket.readyState === WebSocket.OPEN) this.onWritable?.();
+    if (this.webSocket.readyState === WebSocket.OPEN) this.writer?.onWritable();
   }
 
   /**

@@ -17,7 +17,7 @@ describe('A delivery policy', () => {
     it('waits for what was given, and for nothing else up to there', () => {
       const position = policy.dispatched(start, aCursor(3), cursors, 1, 500);
       expect(position.next).to.deep.equal(aCursor(3));
-      expect(position.inFlight).to.deep.equal([{ cursors, attempt: 1, deadline: 500 }]);
+      expect(position.inFlight).to.deep.equal([{ cursors, from: 0, attempt: 1, deadline: 500 }]);
       expect(unacknowledged(position)).to.equal(2);
     });
 

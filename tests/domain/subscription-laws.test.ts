@@ -26,6 +26,7 @@ import {
   pendingOf,
   settlementOf,
   unacknowledgedUpTo,
+  waitingOf,
   type TopicPosition,
 } from '../../domain/subscription/topic-position.js';
 import type { TopicName } from '../../domain/topic/topic-name.js';
@@ -471,10 +472,12 @@ const deliveriesOf = (message: InFlight | Due): number =>
 const offsetsOf = (places: readonly number[]): readonly Offset[] => places.map((n) => aCursor(n).offset);
 
 /** What a position waits for, in the model's words, in order. */
-const waitingOf = (position: TopicPosition): readonly (readonly [number, Message])[] =>
+const allWaitingOf = (position: TopicPosition): readonly (readonly [number, Message])[] =>
   [
-    ...position.inFlight.flatMap(({ cursors, attempt, deadline }) =>
-      cursors.map((cursor) => pair(cursor, { state: 'inFlight', attempt, deadline })),
+    ...position.inFlight.flatMap((batch) =>
+      waitingOf(batch).map((cursor) =>
+        pair(cursor, { state: 'inFlight', attempt: batch.attempt, deadline: batch.deadline }),
+      ),
     ),
     ...position.due.map(({ cursor, attempt, notBefore }) =>
       pair(cursor, { state: 'due', attempt, notBefore }),
@@ -534,7 +537,7 @@ describe('Every subscription', () => {
       for (const each of TOPICS) {
         const books = history.booksOf(each);
         expect(history.position(each).next).to.deep.equal(aCursor(books.next));
-        expect(waitingOf(history.position(each))).to.deep.equal(modelled(books));
+        expect(allWaitingOf(history.position(each))).to.deep.equal(modelled(books));
       }
     });
   });
@@ -547,7 +550,9 @@ describe('Every subscription', () => {
 
   it('is what its snapshot says', () => {
     atTheEnd(({ state }) => {
-      expect(subscription.evolve(subscription.initialState, toSnapshot(state))).to.deep.equal(state);
+      // A snapshot has no settled cursors, and a batch may have them still.
+      const snapshot = toSnapshot(state);
+      expect(toSnapshot(subscription.evolve(subscription.initialState, snapshot))).to.deep.equal(snapshot);
     });
   });
 
@@ -561,7 +566,7 @@ describe('Every subscription', () => {
           taking.run({ do: 'snapshot' });
           going.run(step);
         }
-        expect(taking.state).to.deep.equal(going.state);
+        expect(toSnapshot(taking.state)).to.deep.equal(toSnapshot(going.state));
       }),
       { numRuns: HISTORIES },
     );

@@ -657,7 +657,8 @@ describe('A subscription', () => {
         .when(extend(deadline, m1))
         .then(extendedTo(deadline + 1_000, m1));
       const position = stateAfter(...history, extendedTo(deadline + 1_000, m1)).positions.get(orders);
-      expect(position?.inFlight).to.deep.equal([{ cursors: [m1], attempt: 1, deadline: deadline + 1_000 }]);
+      const inFlight = [{ cursors: [m1], from: 0, attempt: 1, deadline: deadline + 1_000 }];
+      expect(position?.inFlight).to.deep.equal(inFlight);
       expect(position?.due.map(({ cursor }) => cursor)).to.deep.equal([m2]);
       given(...history, extendedTo(deadline + 1_000, m1))
         .when(dispatch([m1], { attempt: 2, now: deadline, next: m2 }))

@@ -12,6 +12,7 @@ import {
   extended,
   floorOf,
   hasExpired,
+  isHead,
   nextWake,
   pendingOf,
   positionAt,
@@ -20,6 +21,7 @@ import {
   settlementOf,
   unacknowledged,
   unacknowledgedUpTo,
+  waitingOf,
   type Delivered,
   type TopicPosition,
 } from '../../domain/subscription/topic-position.js';
@@ -47,6 +49,15 @@ type Step =
 const step = <Name extends Step['do']>(name: Name) => fc.constant(name);
 const picks = fc.array(fc.nat(99), { minLength: 1, maxLength: 6 });
 const time = fc.nat(100);
+
+const inFlightOf = ({ inFlight }: TopicPosition): readonly Offset[] =>
+  inFlight.flatMap((batch) => waitingOf(batch).map(({ offset }) => offset));
+
+/** Without what is settled, which a batch may still carry. */
+const plain = (position: TopicPosition): unknown => ({
+  ...position,
+  inFlight: position.inFlight.map((batch) => ({ ...batch, cursors: waitingOf(batch), from: 0 })),
+});
 
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
   fc.record({
@@ -105,6 +116,32 @@ describe('A position in a topic', () => {
         expect(settled(once, offsetsOf(chosen, position))).to.deep.equal(once);
       }),
     );
+  });
+
+  it('is the same whether messages are settled in order, one by one, or all at once', () => {
+    fc.assert(
+      fc.property(fc.array(anyStep, { maxLength: 20 }), fc.nat(12), (steps, count) => {
+        const [position] = steps.reduce<[TopicPosition, Model]>(
+          ([before, model], each) => apply(each, before, model),
+          [positionAt(START), { next: START, waiting: new Map() }],
+        );
+        const offsets = inFlightOf(position).slice(0, count);
+        const oneByOne = offsets.reduce((before, offset) => {
+          expect(isHead(before, offset)).to.equal(true);
+          return settled(before, [offset]);
+        }, position);
+        expect(plain(oneByOne)).to.deep.equal(plain(settled(position, offsets)));
+      }),
+    );
+  });
+
+  it('copies no cursors where messages are settled in order', () => {
+    const cursors = [aCursor(1), aCursor(2), aCursor(3)];
+    const position = dispatched(positionAt(START), aCursor(3), cursors, 1, 100);
+    const { inFlight, inFlightCount } = settled(settled(position, [aCursor(1).offset]), [aCursor(2).offset]);
+    expect(inFlight[0]?.cursors).to.equal(cursors);
+    expect(inFlightCount).to.equal(1);
+    expect(position.inFlight.flatMap(waitingOf)).to.deep.equal(cursors);
   });
 
   it('has its floor right below the oldest message that waits, and at its end where none does', () => {
@@ -237,7 +274,7 @@ const apply = (each: Step, position: TopicPosition, model: Model): [TopicPositio
     }
     case 'settle':
     case 'settleHead': {
-      const inOrder = position.inFlight.flatMap(({ cursors }) => cursors.map(({ offset }) => offset));
+      const inOrder = inFlightOf(position);
       const offsets = each.do === 'settle' ? offsetsOf(each.picks, position) : inOrder.slice(0, each.count);
       for (const offset of offsets) waiting.delete(offset);
       return [settled(position, offsets), { ...model, waiting }];

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import {
   firstDeliveryFrames,
   messageFrames,
+  textFrame,
   textFrames,
 } from '../../../interfaces/websocket/message-frames.js';
 import { toBatch } from '../../../application/live-topics.js';
@@ -43,6 +44,27 @@ describe('messages as WebSocket frames', () => {
         expect(received(textFrames([text]))[0] === text).to.equal(true);
       }),
       { numRuns: 50 },
+    );
+  });
+
+  it('are the same by themselves as in a row of one', () => {
+    const borders = [124, 125, 126, 65_535, 65_536].flatMap((length) => [
+      'x'.repeat(length),
+      `${'x'.repeat(length - 2)}ä`,
+      'é'.repeat(length),
+    ]);
+    const anyText = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 200 }),
+      fc.string({ unit: 'binary-ascii', maxLength: 200 }),
+      // Half of a surrogate pair, as JSON.stringify never writes it.
+      fc.string({ maxLength: 100 }).map((text) => `${text}\ud800`),
+      fc.constantFrom(...borders),
+    );
+    fc.assert(
+      fc.property(anyText, (text) => {
+        expect(Buffer.compare(textFrame(text), textFrames([text]))).to.equal(0);
+      }),
+      { numRuns: 500 },
     );
   });
 

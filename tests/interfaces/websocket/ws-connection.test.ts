@@ -59,7 +59,7 @@ const open = async (writeTimeoutMs = WRITE_TIMEOUT_MS): Promise<Opened> => {
     clock,
   );
   let writable = 0;
-  connection.onWritable = () => (writable += 1);
+  connection.writer = { onWritable: () => (writable += 1) };
   const codes: number[] = [];
   void client.closed.then(({ code }) => codes.push(code));
   return {
