@@ -78,15 +78,12 @@ export class LiveTopics {
     topic.cancelLinger?.();
     topic.cancelLinger = undefined;
     topic.listeners.add(listener);
-    return {
-      joined: topic.joined,
-      head: () => topic.head,
-      leave: () => {
-        if (!topic.listeners.delete(listener) || topic.listeners.size > 0) return;
-        topic.cancelLinger = this.clock.after(LINGER_MS, () => this.forget(topic));
-      },
-    };
+    return new ListenerMembership(topic, listener, this.onUnused);
   }
+
+  private readonly onUnused = (topic: LiveTopic): void => {
+    topic.cancelLinger = this.clock.after(LINGER_MS, () => this.forget(topic));
+  };
 
   /**
    * The batch of these messages, the same for everybody who catches up from the same place: a thousand clients that
@@ -138,7 +135,7 @@ export class LiveTopics {
     const joined = following.start().then((start) => {
       if (E.isRight(start)) {
         topic.head ??= start.right;
-        return E.right(undefined);
+        return JOINED;
       }
       // Not followed, so not to be found by the next one who wants it: that one tries anew.
       topic.listeners.clear();
@@ -165,12 +162,13 @@ export class LiveTopics {
   private onEvents(topic: LiveTopic, events: readonly Recorded<TopicEvent>[]): void {
     const last = events[events.length - 1];
     if (last === undefined) return;
-    topic.head = { offset: last.offset, n: last.n };
     if (!areMessages(events)) {
+      topic.head = { offset: last.offset, n: last.n };
       for (const listener of topic.listeners) listener.onLost();
       return;
     }
     const batch = toBatch(topic.name, events);
+    topic.head = batch.cursors[batch.cursors.length - 1];
     let written = 0;
     for (const listener of topic.listeners) written += listener.onBatch(batch);
     if (written > 0)
@@ -186,6 +184,30 @@ export class LiveTopics {
     }
   }
 }
+
+/** An object and no closures: there may be a hundred thousand. */
+class ListenerMembership implements Membership {
+  constructor(
+    private readonly topic: LiveTopic,
+    private readonly listener: TopicListener,
+    private readonly onUnused: (topic: LiveTopic) => void,
+  ) {}
+
+  get joined(): Membership['joined'] {
+    return this.topic.joined;
+  }
+
+  head(): Cursor | undefined {
+    return this.topic.head;
+  }
+
+  leave(): void {
+    const { listeners } = this.topic;
+    if (listeners.delete(this.listener) && listeners.size === 0) this.onUnused(this.topic);
+  }
+}
+
+const JOINED: E.Either<StoreUnavailable, void> = E.right(undefined);
 
 /** One batch object for everybody who gets exactly these messages. */
 export const toBatch = (topic: TopicName, messages: MessageBatch['messages']): MessageBatch => ({

@@ -22,12 +22,6 @@ import type { TopicEvent } from '../../domain/topic/topic-events.js';
 import { streamKey } from '../memory/stream-key.js';
 import { HotTier, type HotTierSettings } from './hot-tier.js';
 
-/** What keeps the window of one topic filled, for as long as anybody follows the topic. */
-interface Filling {
-  readonly following: Following;
-  followers: number;
-}
-
 /** Windows of topics in which nothing happens any more are looked at this often. */
 const EVICTION_INTERVAL_MS = 1_000;
 
@@ -116,22 +110,12 @@ export class TieredEventStore implements EventStore, EventFeed {
     const filling = this.fillings.get(key) ?? this.fill(topicStream(stream.topic), key);
     filling.followers += 1;
     // Followed second, so told second: whoever is told of a message finds it in the window already.
-    const following = this.feed.follow(stream, onEvents);
-    let isStopped = false;
-    return {
-      start: following.start,
-      stop: () => {
-        if (isStopped) return;
-        isStopped = true;
-        following.stop();
-        filling.followers -= 1;
-        if (filling.followers === 0) this.empty(key, filling);
-      },
-    };
+    return new FilledFollowing(this.feed.follow(stream, onEvents), filling, this.onUnused);
   }
 
   private fill(stream: Stream<TopicEvent>, key: string): Filling {
     const filling: Filling = {
+      key,
       followers: 0,
       following: this.feed.follow(stream, (events) => this.hot.push(key, events, this.clock.now())),
     };
@@ -142,15 +126,45 @@ export class TieredEventStore implements EventStore, EventFeed {
     return filling;
   }
 
-  private empty(key: string, filling: Filling): void {
+  private readonly onUnused = (filling: Filling): void => {
     filling.following.stop();
-    this.fillings.delete(key);
-    this.hot.close(key);
-  }
+    this.fillings.delete(filling.key);
+    this.hot.close(filling.key);
+  };
 
   private evict(): void {
     this.hot.evict(this.clock.now());
     this.cancelEviction = this.clock.after(EVICTION_INTERVAL_MS, () => this.evict());
+  }
+}
+
+/** What keeps the window of one topic filled, for as long as anybody follows the topic. */
+interface Filling {
+  readonly key: string;
+  readonly following: Following;
+  followers: number;
+}
+
+/** Following a topic whose window is filled. */
+class FilledFollowing implements Following {
+  private isStopped = false;
+
+  constructor(
+    private readonly following: Following,
+    private readonly filling: Filling,
+    private readonly onUnused: (filling: Filling) => void,
+  ) {}
+
+  get start(): Following['start'] {
+    return this.following.start;
+  }
+
+  stop(): void {
+    if (this.isStopped) return;
+    this.isStopped = true;
+    this.following.stop();
+    this.filling.followers -= 1;
+    if (this.filling.followers === 0) this.onUnused(this.filling);
   }
 }
 

@@ -6,8 +6,10 @@
  * second time; it is recorded (lost-messages.ts) before anything is told that came after it.
  *
  * HOT PATH, budget 4 µs per event (npm run bench): text is cut, not parsed; events of one tick are told as one batch.
+ * What is followed is kept small, since it may be a hundred thousand topics in which nothing happens: no closure, set or
+ * place of its own for each (benchmarks/followed-topics.ts).
  */
-import { either as E } from 'fp-ts';
+import { either as E, type taskEither as TE } from 'fp-ts';
 import type { EventFeed, Following } from '../../application/ports/event-feed.js';
 import type {
   EventStore,
@@ -21,12 +23,11 @@ import type { KeyNames } from './keys.js';
 import type { LostMessages, Reached } from './lost-messages.js';
 import { decodeEvent } from './recorded-event-codec.js';
 import { FIELD_SEPARATOR, RECORD_SEPARATOR } from './scripts.js';
+import { readEnds } from './stream-ends.js';
 import type { ValkeyConnection } from './valkey-connection.js';
 import { fromSentCommand, notSent } from './valkey-errors.js';
 
-interface Follower {
-  readonly onEvents: (events: readonly Recorded<StoredEvent>[]) => void;
-}
+type OnEvents = (events: readonly Recorded<StoredEvent>[]) => void;
 
 /** One followed stream, whoever follows it. */
 interface Channel {
@@ -35,11 +36,15 @@ interface Channel {
   readonly opened: Promise<E.Either<StoreUnavailable, Cursor>>;
   /** Follow calls that were not stopped; with the last of them the channel goes. */
   users: number;
-  readonly followers: Set<Follower>;
+  /** Those who are told. Replaced and never changed, since who is told may stop. */
+  followers: readonly Follower[];
   /** The last event that was told, or the stream's end when following began; undefined until then. */
   last: Cursor | undefined;
-  /** Told by pub/sub and not passed on yet: until following has begun, while repairing, and within one tick. */
-  arrived: Recorded<StoredEvent>[];
+  /**
+   * Told by pub/sub and not passed on yet: until following has begun, while repairing, and within one tick. Undefined
+   * for none.
+   */
+  arrived: Recorded<StoredEvent>[] | undefined;
   isRepairing: boolean;
   /**
    * The pub/sub connection on which it is known that nothing was missed before. A stream that has lost its end may be
@@ -53,8 +58,10 @@ interface Channel {
 
 /** How often every followed stream is compared with its end in Valkey. */
 const POSITION_CHECK_MS = 5_000;
-/** Positions asked for in one go; more would delay other reads on that socket. */
+/** Ends asked for in one go; more would hold up whoever else asks Valkey something for above a millisecond. */
 const POSITION_CHECK_GROUP = 200;
+/** Channels in one SUBSCRIBE. There may be more than a call can have arguments. */
+const SUBSCRIBE_GROUP = 1_000;
 const REPAIR_PAGE = 500;
 /** What arrives beyond this while a channel opens or repairs is dropped and read from the stream afterwards. */
 const ARRIVED_MAX = 10_000;
@@ -94,30 +101,14 @@ export class ValkeyEventFeed implements EventFeed {
   ): Following {
     const name = this.names.channel(stream);
     const channel = this.channels.get(name) ?? this.open(stream, name);
-    const follower: Follower = { onEvents: (events) => onEvents(events as readonly Recorded<Event>[]) };
-    let isStopped = false;
     channel.users += 1;
-    const start = channel.opened.then((opened) => {
-      if (E.isLeft(opened) || isStopped) return opened;
-      // From this moment on it is told what all are told; everything up to `last` it has to read for itself.
-      channel.followers.add(follower);
-      return E.right(channel.last ?? opened.right);
-    });
-    return {
-      start: () => start,
-      stop: () => {
-        if (isStopped) return;
-        isStopped = true;
-        channel.followers.delete(follower);
-        channel.users -= 1;
-        if (channel.users === 0) this.close(channel);
-      },
-    };
+    // What a stream of its kind is told is of its kind.
+    return new Follower(channel, onEvents as OnEvents, this.onUnused);
   }
 
   dispose(): void {
     clearInterval(this.timer);
-    for (const channel of this.channels.values()) channel.followers.clear();
+    for (const channel of this.channels.values()) channel.followers = NOBODY;
     this.channels.clear();
   }
 
@@ -133,9 +124,9 @@ export class ValkeyEventFeed implements EventFeed {
       name,
       opened: Promise.resolve().then(() => this.begin(channel)),
       users: 0,
-      followers: new Set(),
+      followers: NOBODY,
       last: undefined,
-      arrived: [],
+      arrived: undefined,
       isRepairing: false,
       wholeOn: this.connectionNumber,
       isTouched: false,
@@ -157,6 +148,8 @@ export class ValkeyEventFeed implements EventFeed {
     this.touch(channel);
     return E.right(last);
   }
+
+  private readonly onUnused = (channel: Channel): void => this.close(channel);
 
   private close(channel: Channel): void {
     if (this.channels.get(channel.name) !== channel) return;
@@ -186,13 +179,21 @@ export class ValkeyEventFeed implements EventFeed {
     if (open.length === 0) return undefined;
     if (this.connection.subscriber.status !== 'ready') return notSent('disconnected');
     try {
-      await this.connection.subscriber.subscribe(...open);
+      await this.subscribeTo(open);
       return undefined;
     } catch (error) {
       const failure = fromSentCommand(error);
       if (failure.reason === 'timeout') this.connection.reset(this.connection.subscriber);
       return failure;
     }
+  }
+
+  private async subscribeTo(names: readonly string[]): Promise<void> {
+    const { subscriber } = this.connection;
+    const groups: Promise<unknown>[] = [];
+    for (let i = 0; i < names.length; i += SUBSCRIBE_GROUP)
+      groups.push(subscriber.subscribe(...names.slice(i, i + SUBSCRIBE_GROUP)));
+    await Promise.all(groups);
   }
 
   /** A new connection: subscribes to everything again, and only then asks what was missed. */
@@ -202,7 +203,7 @@ export class ValkeyEventFeed implements EventFeed {
     const names = [...this.channels.keys()];
     const { subscriber } = this.connection;
     try {
-      if (names.length > 0) await subscriber.subscribe(...names);
+      await this.subscribeTo(names);
     } catch (error) {
       this.logger.warn('valkey_subscribe_failed', { channels: names.length, error });
       if (connectionNumber === this.connectionNumber) this.connection.reset(subscriber);
@@ -215,11 +216,15 @@ export class ValkeyEventFeed implements EventFeed {
   private onMessage(name: string, text: string): void {
     const channel = this.channels.get(name);
     if (channel === undefined) return;
-    if (channel.arrived.length > ARRIVED_MAX) channel.arrived = [];
+    if (channel.arrived !== undefined && channel.arrived.length > ARRIVED_MAX) channel.arrived = undefined;
     for (let from = 0; from < text.length;) {
       const end = text.indexOf(RECORD_SEPARATOR, from);
       const recorded = decodeRecord(channel.stream, text, from, end === -1 ? text.length : end);
-      if (recorded !== undefined) channel.arrived.push(recorded);
+      if (recorded !== undefined) {
+        // An array that is made with its first element has room for one; one that grows to it has room for seventeen.
+        if (channel.arrived === undefined) channel.arrived = [recorded];
+        else channel.arrived.push(recorded);
+      }
       if (end === -1) break;
       from = end + 1;
     }
@@ -244,16 +249,11 @@ export class ValkeyEventFeed implements EventFeed {
   }
 
   private passOn(channel: Channel): void {
-    if (channel.last === undefined || channel.isRepairing || channel.arrived.length === 0) return;
+    const { last, arrived } = channel;
+    if (last === undefined || arrived === undefined || channel.isRepairing) return;
     if (channel.wholeOn !== this.connectionNumber) return;
-    const arrived = channel.arrived;
-    channel.arrived = [];
-    let n = channel.last.n;
-    const broken = arrived.findIndex((recorded) => {
-      if (channel.last !== undefined && recorded.offset <= channel.last.offset) return false;
-      n += 1;
-      return recorded.n !== n;
-    });
+    channel.arrived = undefined;
+    const broken = firstBroken(arrived, last);
     if (broken === -1) {
       this.tell(channel, arrived);
       return;
@@ -271,7 +271,7 @@ export class ValkeyEventFeed implements EventFeed {
     const newest = fresh[fresh.length - 1];
     if (newest === undefined) return;
     channel.last = { offset: newest.offset, n: newest.n };
-    for (const follower of channel.followers) follower.onEvents(fresh);
+    for (const follower of channel.followers) follower.tell(fresh);
   }
 
   /**
@@ -281,8 +281,8 @@ export class ValkeyEventFeed implements EventFeed {
   private async repair(channel: Channel): Promise<boolean> {
     if (channel.isRepairing || channel.last === undefined) return false;
     channel.isRepairing = true;
-    const arrivedBefore = channel.arrived;
-    channel.arrived = [];
+    const arrivedBefore = channel.arrived ?? [];
+    channel.arrived = undefined;
     const isWhole = await this.readOn(channel);
     channel.isRepairing = false;
     // After a failed read the hole is still there, and is found again by the next event or position check.
@@ -331,33 +331,111 @@ export class ValkeyEventFeed implements EventFeed {
       this.isCheckWanted = false;
       const all = [...this.channels.values()];
       for (let i = 0; i < all.length; i += POSITION_CHECK_GROUP) {
-        await Promise.all(
-          all.slice(i, i + POSITION_CHECK_GROUP).map((channel) => this.checkPosition(channel)),
-        );
+        await this.checkGroup(all.slice(i, i + POSITION_CHECK_GROUP));
       }
     }
     this.isChecking = false;
   }
 
-  private async checkPosition(channel: Channel): Promise<void> {
-    const before = channel.last;
+  private async checkGroup(group: readonly Channel[]): Promise<void> {
+    const checked = group.filter(({ last, isRepairing }) => last !== undefined && !isRepairing);
+    if (checked.length === 0) return;
+    const before = checked.map(({ last }) => last);
     const { subscribedOn } = this;
-    if (before === undefined || channel.isRepairing) return;
-    const bounds = await this.store.bounds(channel.stream)();
-    if (E.isLeft(bounds) || channel.last === undefined) return;
-    const { last } = bounds.right;
-    if (last.n < before.n || last.offset < before.offset) {
+    const ends = await readEnds(
+      this.connection,
+      checked.map(({ stream }) => this.names.key(stream)),
+    );
+    if (E.isLeft(ends)) return;
+    const suspects: Promise<void>[] = [];
+    for (const [i, channel] of checked.entries()) {
+      if (isAt(channel, before[i], ends.right[i])) this.onChecked(channel, subscribedOn);
+      else suspects.push(this.checkPosition(channel, before[i], ends.right[i], subscribedOn));
+    }
+    await Promise.all(suspects);
+  }
+
+  /** `before` is where the channel was when it was asked where its stream ends, which is at `end`. */
+  private async checkPosition(
+    channel: Channel,
+    before: Cursor | undefined,
+    end: Cursor | undefined,
+    subscribedOn: number,
+  ): Promise<void> {
+    if (before === undefined || end === undefined || channel.last === undefined) return;
+    if (end.n < before.n || end.offset < before.offset) {
       // It had come further when we asked. From now on it ends there again, or behind it.
       if (!(await this.restore(channel, before)) || !(await this.repair(channel))) return;
-    } else if (last.offset > channel.last.offset) {
+    } else if (end.offset > channel.last.offset) {
       if (!(await this.repair(channel))) return;
       // What is still above us is not ours: somebody else has written into the stream.
-      if (last.offset > channel.last.offset) channel.last = last;
+      if (end.offset > channel.last.offset) channel.last = end;
     }
+    this.onChecked(channel, subscribedOn);
+  }
+
+  private onChecked(channel: Channel, subscribedOn: number): void {
     channel.wholeOn = Math.max(channel.wholeOn, subscribedOn);
-    this.touch(channel);
+    if (channel.arrived !== undefined) this.touch(channel);
   }
 }
+
+/** One who follows a channel. */
+class Follower implements Following {
+  private readonly started: Promise<E.Either<StoreUnavailable, Cursor>>;
+  private isStopped = false;
+
+  constructor(
+    private readonly channel: Channel,
+    private readonly onEvents: OnEvents,
+    private readonly onUnused: (channel: Channel) => void,
+  ) {
+    this.started = channel.opened.then((opened) => {
+      if (E.isLeft(opened) || this.isStopped) return opened;
+      // From this moment on it is told what all are told; everything up to `last` it has to read for itself.
+      channel.followers = [...channel.followers, this];
+      return channel.last === undefined || channel.last === opened.right ? opened : E.right(channel.last);
+    });
+  }
+
+  get start(): TE.TaskEither<StoreUnavailable, Cursor> {
+    return () => this.started;
+  }
+
+  stop(): void {
+    if (this.isStopped) return;
+    this.isStopped = true;
+    const { channel } = this;
+    channel.followers = channel.followers.filter((follower) => follower !== this);
+    channel.users -= 1;
+    if (channel.users === 0) this.onUnused(channel);
+  }
+
+  tell(events: readonly Recorded<StoredEvent>[]): void {
+    if (!this.isStopped) this.onEvents(events);
+  }
+}
+
+const NOBODY: readonly Follower[] = [];
+
+/** The first of the events that does not come right behind the one before it; -1 where all do. What is old is passed over. */
+const firstBroken = (
+  events: readonly Recorded<StoredEvent>[],
+  { offset: last, n: lastN }: Cursor,
+): number => {
+  let n = lastN;
+  for (let i = 0; i < events.length; i++) {
+    const recorded = events[i];
+    if (recorded === undefined || recorded.offset <= last) continue;
+    n += 1;
+    if (recorded.n !== n) return i;
+  }
+  return -1;
+};
+
+/** Has nothing happened: does the stream end where the channel was and is? */
+const isAt = ({ last }: Channel, before: Cursor | undefined, end: Cursor | undefined): boolean =>
+  last === before && end?.offset === last?.offset && end?.n === last?.n;
 
 const decodeRecord = (
   stream: Stream,
@@ -368,10 +446,10 @@ const decodeRecord = (
   const afterOffset = text.indexOf(FIELD_SEPARATOR, from);
   const afterN = text.indexOf(FIELD_SEPARATOR, afterOffset + 1);
   const afterMeta = text.indexOf(FIELD_SEPARATOR, afterN + 1);
-  const offset = Number(text.slice(from, afterOffset));
-  const n = Number(text.slice(afterOffset + 1, afterN));
+  const offset = placeAt(text, from, afterOffset);
+  const n = placeAt(text, afterOffset + 1, afterN);
   // Anybody may publish to the channel; what is not a record of ours is not told.
-  if (!isPlace(offset) || !isPlace(n) || afterMeta > end) return undefined;
+  if (offset === undefined || n === undefined || afterMeta === -1 || afterMeta > end) return undefined;
   const event = decodeEvent(stream, {
     meta: text.slice(afterN + 1, afterMeta),
     body: text.slice(afterMeta + 1, end),
@@ -379,4 +457,15 @@ const decodeRecord = (
   return event === undefined ? undefined : { offset: offset as Offset, n, event };
 };
 
-const isPlace = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
+const DIGIT_0 = 48;
+
+/** The number above 0 that is written from `start` to `end`, read digit by digit: a text cut out for it costs more. */
+const placeAt = (text: string, start: number, end: number): number | undefined => {
+  let value = 0;
+  for (let i = start; i < end; i++) {
+    const digit = text.charCodeAt(i) - DIGIT_0;
+    if (!(digit >= 0 && digit <= 9)) return undefined;
+    value = value * 10 + digit;
+  }
+  return Number.isSafeInteger(value) && value > 0 ? value : undefined;
+};

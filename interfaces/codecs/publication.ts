@@ -1,11 +1,13 @@
 /**
  * A message as a producer sends it, in an HTTP body or a `publish` frame. Everything is decoded but the payload, of
  * which only the place in the text is found.
+ * HOT PATH, budget 0.7 µs for a message of 200 bytes (npm run bench:profile -- --scenario ingest).
  */
 import { either as E, function as F } from 'fp-ts';
 import * as t from 'io-ts';
 import type { Durability } from '../../application/ports/event-store.js';
 import type { AddressedPublication } from '../../application/publish-messages.js';
+import { parseTopicName, type TopicName } from '../../domain/topic/topic-name.js';
 import { invalidRequest, type Problem } from '../problem.js';
 import { decode } from './decode.js';
 import { TopicNameField } from './fields.js';
@@ -41,15 +43,22 @@ export const decodePublication = (
   text: string,
   span: Span = { start: 0, end: text.length },
 ): E.Either<Problem, AddressedPublication> => {
+  const plainTopic = topicOfPlain(body);
+  if (plainTopic !== undefined) {
+    const payload = payloadAt(text, span);
+    return E.isLeft(payload)
+      ? payload
+      : E.right({ topic: plainTopic, publication: { payload: payload.right } });
+  }
   const decoded = decode(PublicationBody, body);
   if (E.isLeft(decoded)) return decoded;
-  const payload = memberSpan(text, 'payload', span.start);
-  if (payload === undefined) return E.left(invalidRequest('payload', 'is required'));
+  const payload = payloadAt(text, span);
+  if (E.isLeft(payload)) return payload;
   const { topic, ttl, key, priority, headers, durability, idempotency_key } = decoded.right;
   return E.right({
     topic,
     publication: {
-      payload: text.slice(payload.start, payload.end),
+      payload: payload.right,
       ...(ttl === undefined ? {} : { ttlSeconds: ttl }),
       ...(key === undefined ? {} : { key }),
       ...(priority === undefined ? {} : { priority }),
@@ -58,6 +67,25 @@ export const decodePublication = (
     ...(durability === undefined ? {} : { durability }),
     ...(idempotency_key === undefined ? {} : { idempotencyKey: idempotency_key }),
   });
+};
+
+const payloadAt = (text: string, { start }: Span): E.Either<Problem, string> => {
+  const payload = memberSpan(text, 'payload', start);
+  return payload === undefined
+    ? E.left(invalidRequest('payload', 'is required'))
+    : E.right(text.slice(payload.start, payload.end));
+};
+
+/**
+ * The topic of a message that has nothing else but a payload, as most do. The codec would answer the same, and take
+ * longer than everything else here (tests/interfaces/codecs/publication.test.ts). Undefined: ask the codec.
+ */
+const topicOfPlain = (body: unknown): TopicName | undefined => {
+  if (typeof body !== 'object' || body === null) return undefined;
+  for (const name in body) if (name !== 'topic' && name !== 'payload') return undefined;
+  const { topic } = body as { readonly topic?: unknown };
+  const parsed = typeof topic === 'string' ? parseTopicName(topic) : undefined;
+  return parsed !== undefined && E.isRight(parsed) ? parsed.right : undefined;
 };
 
 const BulkBody = t.type({ messages: t.UnknownArray });

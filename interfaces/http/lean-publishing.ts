@@ -103,7 +103,10 @@ const writeProblem = (response: ServerResponse, problem: Problem, isLast: boolea
   write(response, body.status, PROBLEM_TYPE, fieldsOf(body).flat(), JSON.stringify(body), isLast);
 };
 
-/** One call for the head and one for the end: Node then writes both at once. The order of the fields is Koa's. */
+/**
+ * Head and text leave as one text in one write. Given to `end`, they would be joined by an empty piece that tells when
+ * all is written, and two pieces cost 0.7 µs more than one. The order of the fields is Koa's.
+ */
 const write = (
   response: ServerResponse,
   status: number,
@@ -114,5 +117,8 @@ const write = (
 ): void => {
   const head = ['Content-Type', type, 'Content-Length', String(Buffer.byteLength(text)), ...others];
   if (isLast) head.push('Connection', 'close');
-  response.writeHead(status, head).end(text);
+  response.writeHead(status, head).write(text);
+  // Node holds back what is written until the end of the tick. Behind another answer it has no socket yet.
+  response.socket?.uncork();
+  response.end();
 };
