@@ -8,6 +8,7 @@ import { BEGINNING } from '../domain/message/offset.js';
 import type { Start } from '../domain/subscription/start.js';
 import type { SubscriptionSettings } from '../domain/subscription/subscription-events.js';
 import {
+  equalSettings,
   namedTopics,
   selects,
   type OpenSubscription,
@@ -37,12 +38,19 @@ export interface SubscriptionDefaults {
   readonly topicsMax: number;
 }
 
-export type PrepareOpening = (
-  principal: Principal,
-  state: Subscription,
-  request: SubscriptionRequest,
-  session: string,
-) => TE.TaskEither<Forbidden | StoreUnavailable, OpenSubscription>;
+export interface PrepareOpening {
+  (
+    principal: Principal,
+    state: Subscription,
+    request: SubscriptionRequest,
+    session: string,
+  ): TE.TaskEither<Forbidden | StoreUnavailable, OpenSubscription>;
+  /**
+   * HOT PATH, for the usual poll: is everything there already that is asked for, so that opening would change nothing
+   * and nobody need be asked? False where that is not certain.
+   */
+  isDone(principal: Principal, state: Subscription, request: SubscriptionRequest, session: string): boolean;
+}
 
 export interface OpeningDependencies {
   readonly store: EventStore;
@@ -51,12 +59,16 @@ export interface OpeningDependencies {
   readonly retention: RetentionSettings;
 }
 
-export const makePrepareOpening =
-  (
-    { store, catalogue, clock, retention }: OpeningDependencies,
-    defaults: SubscriptionDefaults,
-  ): PrepareOpening =>
-  (principal, state, request, session) => {
+export const makePrepareOpening = (
+  { store, catalogue, clock, retention }: OpeningDependencies,
+  defaults: SubscriptionDefaults,
+): PrepareOpening => {
+  const prepare = (
+    principal: Principal,
+    state: Subscription,
+    request: SubscriptionRequest,
+    session: string,
+  ): ReturnType<PrepareOpening> => {
     const added = request.topics.filter((topic) => !state.topics.includes(topic));
     const known = [...state.topics, ...added];
     return F.pipe(
@@ -94,6 +106,21 @@ export const makePrepareOpening =
     );
   };
 
+  const isDone: PrepareOpening['isDone'] = (principal, state, request, session) =>
+    state.isOpen &&
+    state.session === session &&
+    (request.guarantee ?? state.guarantee) === state.guarantee &&
+    // What a pattern matches, the catalogue has to say.
+    state.topics.every(isTopicName) &&
+    // Granted by name, in which case it is followed: what was added had a place from then on.
+    request.topics.every(
+      (topic) => isTopicName(topic) && state.positions.has(topic) && mayReceive(principal, topic),
+    ) &&
+    equalSettings(settingsOf(state, request, defaults.settings), state.settings);
+
+  return Object.assign(prepare, { isDone });
+};
+
 const matched = (
   catalogue: TopicCatalogue,
   topics: readonly TopicPattern[],
@@ -108,15 +135,19 @@ const goneTopics = (state: Subscription, existing: readonly TopicName[]): readon
   return [...state.positions.keys()].filter((topic) => !kept.has(topic));
 };
 
+/** The same object where nothing differs: there may be as many as there are clients. */
 const settingsOf = (
   state: Subscription,
   { ackTimeoutMs, maxInFlight }: SubscriptionRequest,
   defaults: SubscriptionSettings,
-): SubscriptionSettings => ({
-  ...(state.isOpen ? state.settings : defaults),
-  // The operator's to say, also for subscriptions from before the configuration was changed.
-  maxDeliveries: defaults.maxDeliveries,
-  backoffMs: defaults.backoffMs,
-  ...(ackTimeoutMs === undefined ? {} : { ackTimeoutMs }),
-  ...(maxInFlight === undefined ? {} : { maxInFlight: Math.min(maxInFlight, defaults.maxInFlight) }),
-});
+): SubscriptionSettings => {
+  const known = state.isOpen ? state.settings : defaults;
+  const wanted = {
+    ackTimeoutMs: ackTimeoutMs ?? known.ackTimeoutMs,
+    maxInFlight: maxInFlight === undefined ? known.maxInFlight : Math.min(maxInFlight, defaults.maxInFlight),
+    // The operator's to say, also for subscriptions from before the configuration was changed.
+    maxDeliveries: defaults.maxDeliveries,
+    backoffMs: defaults.backoffMs,
+  };
+  return equalSettings(wanted, known) ? known : wanted;
+};

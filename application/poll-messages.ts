@@ -50,7 +50,7 @@ import {
   type SubscriptionJournal,
 } from './subscription-journal.js';
 import type { TopicCatalogue } from './topic-catalogue.js';
-import { hasNext, readNext, type Reading } from './topic-reader.js';
+import { hasNext, readNext, toldNext, type Reading } from './topic-reader.js';
 
 /** The subscription of a principal that polls without naming a client_id. */
 export const DEFAULT_CLIENT_ID = 'default' as ClientId;
@@ -124,36 +124,28 @@ type Taken = Pick<PollAnswer, 'messages' | 'gaps'>;
 const NOTHING: Taken = { messages: [], gaps: [] };
 
 export const makePollMessages = (dependencies: PollDependencies): PollMessages => {
-  const { clock, catalogue, metrics, signals } = dependencies;
-  const waiting = new Set<Poll>();
+  const { clock, catalogue, signals } = dependencies;
+  const waiting = new WaitingPolls();
   let isDraining = false;
 
   catalogue.onCreated((topic) => {
-    for (const poll of waiting) poll.onTopicCreated(topic);
+    waiting.forEach((poll) => poll.onTopicCreated(topic));
   });
   signals.onSignal((identity, by) => {
     if (by === POLLS) return;
-    for (const poll of waiting) if (poll.isOf(identity)) poll.onSignal();
+    waiting.forEach((poll) => {
+      if (poll.isOf(identity)) poll.onSignal();
+    });
   });
 
   return {
-    poll: (principal, request, caller) => async () => {
+    poll: (principal, request, caller) => () => {
       const until = clock.now() + (isDraining ? 0 : request.timeoutMs);
-      const poll = new Poll(dependencies, principal, request, caller);
-      // From here on, so that no topic is missed which comes into being while the subscription is opened.
-      waiting.add(poll);
-      metrics.connectionOpened('long_poll');
-      try {
-        return await poll.run(until);
-      } finally {
-        waiting.delete(poll);
-        poll.leave();
-        metrics.connectionClosed('long_poll');
-      }
+      return new Poll(dependencies, principal, request, caller, waiting).answer(until);
     },
     drain: () => {
       isDraining = true;
-      for (const poll of waiting) poll.finish();
+      waiting.forEach((poll) => poll.finish());
     },
   };
 };
@@ -161,8 +153,37 @@ export const makePollMessages = (dependencies: PollDependencies): PollMessages =
 /** Payloads in one answer, in characters; overshot by less than one page. A thousand of the largest would be 1 GB. */
 const ANSWER_CHARACTERS_MAX = 4 * 1024 * 1024;
 
+/**
+ * A list that is made of the polls themselves: they come and go by the thousand, and a Set that does nothing but that
+ * leaves tables behind which keep alive what was in them.
+ */
+class WaitingPolls {
+  private first: Poll | undefined;
+
+  add(poll: Poll): void {
+    poll.next = this.first;
+    if (this.first !== undefined) this.first.previous = poll;
+    this.first = poll;
+  }
+
+  remove(poll: Poll): void {
+    if (poll.previous === undefined) this.first = poll.next;
+    else poll.previous.next = poll.next;
+    if (poll.next !== undefined) poll.next.previous = poll.previous;
+    poll.next = undefined;
+    poll.previous = undefined;
+  }
+
+  /** Of those that there are now; none of them leaves in `visit`, as a poll ends in a later turn. */
+  forEach(visit: (poll: Poll) => void): void {
+    for (let poll = this.first; poll !== undefined; poll = poll.next) visit(poll);
+  }
+}
+
 /** A poll under way: a listener of its topics that wakes up when there may be something to answer with. */
 class Poll {
+  next: Poll | undefined;
+  previous: Poll | undefined;
   private readonly followed: Followed[] = [];
   private created: TopicName[] = [];
   private isWoken = false;
@@ -180,24 +201,48 @@ class Poll {
     private readonly principal: Principal,
     private readonly request: PollRequest,
     private readonly caller: Caller,
+    private readonly waiting: WaitingPolls,
   ) {
     this.folded = unopened({ principal: principal.id, clientId: request.clientId });
-    caller.onGone = () => this.finish();
+  }
+
+  async answer(until: Instant): Promise<E.Either<SubscribeRefusal, PollAnswer>> {
+    const { metrics } = this.dependencies;
+    this.caller.onGone = () => this.finish();
+    // From here on, so that no topic is missed which comes into being while the subscription is opened.
+    this.waiting.add(this);
+    metrics.connectionOpened('long_poll');
+    try {
+      return await this.run(until);
+    } finally {
+      this.waiting.remove(this);
+      this.caller.onGone = undefined;
+      for (const { membership } of this.followed) membership.leave();
+      metrics.connectionClosed('long_poll');
+    }
   }
 
   /** Opens and looks; a conflict means that somebody else was faster: it does both anew. */
-  async run(until: Instant): Promise<E.Either<SubscribeRefusal, PollAnswer>> {
+  private async run(until: Instant): Promise<E.Either<SubscribeRefusal, PollAnswer>> {
     for (let racesLost = 0; ;) {
       this.isWoken = false;
-      const answer = await this.attempt();
-      if (E.isRight(answer)) {
+      let taken: Taken = NOTHING;
+      let refusal = this.isReady || this.isRecalledReady() ? undefined : await this.makeReady();
+      // Whom nobody waits for takes nothing: at-most-once would lose it.
+      if (refusal === undefined && !this.caller.isGone && !this.isSuperseded) {
+        const taking = this.begin();
+        if (!this.takeTold(taking) && this.hasMore(taking)) refusal = await this.takeStored(taking);
+        refusal ??= await this.record(taking);
+        if (refusal === undefined) taken = await this.given(taking);
+      }
+      if (refusal === undefined) {
         racesLost = 0;
-        const { messages, gaps } = answer.right;
+        const { messages, gaps } = taken;
         if (messages.length > 0 || gaps.length > 0 || this.isOver(until)) {
           return E.right({ messages, gaps, isNewSubscription: this.isNewSubscription });
         }
         await this.sleep(until);
-      } else if (answer.left._tag !== 'VersionConflict' || ++racesLost === RACES_LOST_MAX) return answer;
+      } else if (refusal._tag !== 'VersionConflict' || ++racesLost === RACES_LOST_MAX) return E.left(refusal);
       else this.isOpened = false;
     }
   }
@@ -223,11 +268,6 @@ class Poll {
     this.wake();
   }
 
-  leave(): void {
-    this.caller.onGone = undefined;
-    for (const { membership } of this.followed) membership.leave();
-  }
-
   private isOver(until: Instant): boolean {
     return (
       this.isFinishing || this.isSuperseded || this.caller.isGone || this.dependencies.clock.now() >= until
@@ -245,22 +285,58 @@ class Poll {
     this.onWake?.();
   }
 
-  /** Joins first and looks second: what is published meanwhile wakes the poll up. */
-  private async attempt(): Promise<E.Either<SubscribeRefusal, Taken>> {
+  /** Open, and told of everything that it asks for. */
+  private get isReady(): boolean {
+    return this.isOpened && !this.isToBeRefreshed && this.created.length === 0;
+  }
+
+  /** HOT PATH: made ready at once, by what this instance knows. */
+  private isRecalledReady(): boolean {
+    if (this.isOpened) return false;
+    const { prepareOpening, sessions } = this.dependencies;
+    const { identity } = this.folded;
+    const recalled = this.recalled();
+    if (recalled === undefined || this.isSilent(recalled) || sessions.find(identity) !== undefined)
+      return false;
+    if (!prepareOpening.isDone(this.principal, recalled.state, this.request, POLLS)) return false;
+    this.folded = recalled;
+    this.isOpened = true;
+    for (const topic of recalled.state.positions.keys()) this.follow(topic);
+    for (const { membership } of this.followed) if (membership.head() === undefined) return false;
+    return this.created.length === 0;
+  }
+
+  /** For so long that whoever uses it had better write to its journal, lest it be forgotten. */
+  private isSilent({ at }: Folded): boolean {
+    const { clock, retention } = this.dependencies;
+    return clock.now() - instantOf(at.offset) > silentMsMax(retention);
+  }
+
+  /** Joins first, and only then is looked what there is: what is published meanwhile wakes the poll up. */
+  private async makeReady(): Promise<SubscribeRefusal | undefined> {
     if (!this.isOpened || this.isToBeRefreshed) {
       const opened = this.isOpened ? await this.refreshed() : await this.open();
-      if (E.isLeft(opened)) return opened;
+      if (E.isLeft(opened)) return opened.left;
       this.folded = opened.right;
       this.isOpened = true;
     }
-    const joined = await this.join();
-    if (joined !== undefined) return E.left(joined);
-    // Whom nobody waits for takes nothing: at-most-once would lose it.
-    return this.caller.isGone || this.isSuperseded ? E.right(NOTHING) : this.take();
+    for (const topic of this.folded.state.positions.keys()) this.follow(topic);
+    for (const topic of this.created) this.follow(topic);
+    for (const { membership } of this.followed) {
+      if (membership.head() !== undefined) continue;
+      const joined = await membership.joined;
+      if (E.isLeft(joined)) return joined.left;
+    }
+    return undefined;
+  }
+
+  private follow(topic: TopicName): void {
+    if (this.followed.some((each) => each.topic === topic) || !this.isAskedFor(topic)) return;
+    this.followed.push(new Followed(topic, this, this.dependencies.liveTopics));
   }
 
   private async open(): Promise<E.Either<SubscribeRefusal, Folded>> {
-    const { journal, sessions, prepareOpening, signals, clock, retention } = this.dependencies;
+    const { journal, sessions, prepareOpening, signals } = this.dependencies;
     const { identity, state } = this.folded;
     if (!state.isOpen && sessions.find(identity) !== undefined) {
       const superseded = await sessions.supersede(this.principal, identity, this.request, POLLS)();
@@ -275,9 +351,10 @@ class Poll {
     if (E.isLeft(command)) return command;
     const events = subscription.decide(loaded.right.state, command.right);
     if (E.isLeft(events)) return events;
-    const isSilent = clock.now() - instantOf(loaded.right.at.offset) > silentMsMax(retention);
     const renewed: readonly SubscriptionEvent[] =
-      events.right.length === 0 && isSilent ? [{ type: 'SessionStarted', session: POLLS }] : events.right;
+      events.right.length === 0 && this.isSilent(loaded.right)
+        ? [{ type: 'SessionStarted', session: POLLS }]
+        : events.right;
     const appended = await journal.append(loaded.right, renewed)();
     if (E.isRight(appended) && !isOpen) this.isNewSubscription = true;
     // Whoever held it on a connection, on whichever instance, is to know.
@@ -339,25 +416,8 @@ class Poll {
     return selects(this.request.topics, topic) && mayReceive(this.principal, topic);
   }
 
-  private async join(): Promise<StoreUnavailable | undefined> {
-    for (const topic of this.folded.state.positions.keys()) this.follow(topic);
-    for (const topic of this.created) this.follow(topic);
-    for (const { membership } of this.followed) {
-      if (membership.head() !== undefined) continue;
-      const joined = await membership.joined;
-      if (E.isLeft(joined)) return joined.left;
-    }
-    return undefined;
-  }
-
-  private follow(topic: TopicName): void {
-    if (this.followed.some((each) => each.topic === topic) || !this.isAskedFor(topic)) return;
-    this.followed.push(new Followed(topic, this, this.dependencies.liveTopics));
-  }
-
-  /** Takes what there is and records that it was given, in this order of safety: nothing is answered unrecorded. */
-  private async take(): Promise<E.Either<StoreUnavailable | VersionConflict, Taken>> {
-    const { clock, journal, metrics, random } = this.dependencies;
+  private begin(): Taking {
+    const { clock, random } = this.dependencies;
     const taking = new Taking(this.folded.state, clock.now());
     const { draft, now } = taking;
     if (this.created.length > 0) {
@@ -365,37 +425,66 @@ class Poll {
       this.created = [];
     }
     draft.apply({ type: 'Expire', now, jitter: random() });
-    const followed = this.inTurn();
-    const room = Math.min(this.request.messagesMax, credit(draft.state));
-    // An equal share for each topic first, so that a busy one leaves something for the others; then what is left.
-    for (const share of [Math.ceil(Math.max(1, room) / followed.length), this.request.messagesMax]) {
-      for (const each of followed) {
-        const failure = await this.takeFrom(each, taking, share);
-        if (failure !== undefined) return E.left(failure);
-      }
-    }
-    const appended = await journal.append(this.folded, draft.events)();
-    if (E.isLeft(appended)) return appended;
-    this.folded = appended.right;
-    if (this.caller.isGone) return this.giveBack(taking);
-    this.count(taking);
-    const last = taking.messages[taking.messages.length - 1];
-    if (last !== undefined) {
-      metrics.messagesDelivered(
-        'long_poll',
-        taking.messages.length,
-        clock.now() - instantOf(last.message.offset),
-      );
-    }
-    return E.right(taking);
+    return taking;
   }
 
-  private count({ messages, gaps, expired }: Taking): void {
-    const { metrics } = this.dependencies;
-    const redelivered = messages.filter(({ attempt }) => attempt > 1).length;
+  /** HOT PATH: the only topic has just told what comes next, and nothing else is to be thought of. */
+  private takeTold(taking: Taking): boolean {
+    const [only] = this.followed;
+    const position = only === undefined ? undefined : taking.draft.state.positions.get(only.topic);
+    if (only?.told === undefined || position === undefined || this.followed.length > 1) return false;
+    const room = { most: this.request.messagesMax, fresh: credit(taking.draft.state) };
+    const reading = toldNext(position, only.told, room);
+    if (reading !== undefined) taking.add(only.topic, reading);
+    return reading !== undefined;
+  }
+
+  /** Is there anything in the store to be taken? */
+  private hasMore({ draft, now }: Taking): boolean {
+    const room = { most: this.request.messagesMax, fresh: credit(draft.state) };
+    return this.followed.some(({ topic, membership }) => {
+      const position = draft.state.positions.get(topic);
+      return position !== undefined && hasNext(position, membership.head(), room, now);
+    });
+  }
+
+  private async takeStored(taking: Taking): Promise<StoreUnavailable | undefined> {
+    const followed = this.inTurn();
+    const { messagesMax } = this.request;
+    const room = Math.min(messagesMax, credit(taking.draft.state));
+    // An equal share for each topic first, so that a busy one leaves something for the others; then what is left.
+    for (const share of [Math.ceil(Math.max(1, room) / followed.length), messagesMax]) {
+      for (const each of followed) {
+        const failure = await this.takeFrom(each, taking, share);
+        if (failure !== undefined) return failure;
+      }
+    }
+    return undefined;
+  }
+
+  /** Nothing is answered that is not recorded. */
+  private async record({ draft }: Taking): Promise<StoreUnavailable | VersionConflict | undefined> {
+    if (draft.events.length === 0) return undefined;
+    const appended = await this.dependencies.journal.append(this.folded, draft.events, {
+      state: draft.state,
+    })();
+    if (E.isLeft(appended)) return appended.left;
+    this.folded = appended.right;
+    return undefined;
+  }
+
+  private given(taking: Taking): Taken | Promise<Taken> {
+    if (this.caller.isGone) return this.giveBack(taking);
+    const { metrics, clock } = this.dependencies;
+    const { messages, gaps, redelivered, expired } = taking;
     if (redelivered > 0) metrics.messagesRedelivered(redelivered);
     if (expired > 0) metrics.messagesExpired(expired);
     for (const { reason, from, to } of gaps) metrics.gapTold(reason, Math.max(0, to.n - from.n));
+    const last = messages[messages.length - 1];
+    if (last !== undefined) {
+      metrics.messagesDelivered('long_poll', messages.length, clock.now() - instantOf(last.message.offset));
+    }
+    return taking;
   }
 
   /** The topic that is furthest behind first, so that a busy one does not starve the others. */
@@ -406,7 +495,7 @@ class Poll {
   }
 
   private async takeFrom(
-    { topic, membership, told }: Followed,
+    { topic, membership }: Followed,
     taking: Taking,
     share: number,
   ): Promise<StoreUnavailable | undefined> {
@@ -421,7 +510,7 @@ class Poll {
       const lossesToldTo = taking.gaps.findLast((gap) => gap.topic === topic)?.to.offset;
       const room = { most, fresh: credit(draft.state), lossesToldTo };
       if (!hasNext(position, head, room, now)) return undefined;
-      const reading = await readNext(this.dependencies, topic, position, head, room, now, told)();
+      const reading = await readNext(this.dependencies, topic, position, head, room, now)();
       if (E.isLeft(reading)) return reading.left;
       if (reading.right === undefined) return undefined;
       const { attempt } = reading.right;
@@ -446,18 +535,18 @@ class Poll {
   }
 
   /** Nobody is there to receive what was taken: due again at once. At-most-once has lost it, as it says. */
-  private async giveBack({ messages, now }: Taking): Promise<E.Either<never, Taken>> {
+  private async giveBack({ messages, now }: Taking): Promise<Taken> {
     const { journal, metrics } = this.dependencies;
     if (policyOf(this.folded.state.guarantee).recordsBeforeSend) {
       metrics.messagesDropped('connection_lost', messages.length);
-      return E.right(NOTHING);
+      return NOTHING;
     }
     const returning = { type: 'Reject', delayMs: 0, now, jitter: 0 } as const;
     for (const { topic, offsets } of byTopic(messages.map(toId))) {
       // Where this fails as well, they are due when their time is up.
       await journal.execute(this.folded.identity, { ...returning, topic, offsets })();
     }
-    return E.right(NOTHING);
+    return NOTHING;
   }
 }
 
@@ -500,6 +589,7 @@ class Taking {
   readonly gaps: Gap[] = [];
   /** How many were left out because their time was over. */
   expired = 0;
+  redelivered = 0;
   private characters = 0;
 
   constructor(
@@ -518,6 +608,7 @@ class Taking {
     if (gap !== undefined) this.gaps.push(gap);
     this.expired += expired;
     if (dropped.length > 0) this.draft.apply({ type: 'Acknowledge', topic, offsets: dropped });
+    if (attempt > 1) this.redelivered += messages.length;
     const cursors = messages.map(toCursor);
     this.draft.apply({ type: 'Dispatch', topic, next, cursors, attempt, now: this.now });
     for (const message of messages) {

@@ -42,6 +42,8 @@ export interface JournalSettings {
 }
 
 export interface JournalAppendOptions {
+  /** What the events lead to, from whoever has worked it out already. */
+  readonly state?: Subscription;
   /**
    * Somebody else holds the subscription and is to learn from the journal what has happened: a snapshot would not tell
    * it. The holder makes one when it is time.
@@ -138,10 +140,13 @@ export const begunAnew = (folded: Folded, actual: Cursor): Folded => ({
   eventsSinceSnapshot: EVENTS_BEFORE_SNAPSHOT,
 });
 
+/** What is known of one subscription. `folded` is undefined before it was read. */
 interface Remembered {
-  readonly folded: Folded;
+  folded: Folded | undefined;
   /** Until when nobody need be asked whether it is still so. */
-  readonly recalledUntil: Instant;
+  recalledUntil: Instant;
+  /** How often somebody else may have written to it. */
+  doubts: number;
 }
 
 /**
@@ -153,33 +158,36 @@ class RecentlyFolded {
   private recent = new Map<string, Remembered>();
   private earlier = new Map<string, Remembered>();
 
-  get(identity: Identity): Remembered | undefined {
+  /** Used now, so kept for longer than others. */
+  use(identity: Identity): Remembered {
     const key = keyOf(identity);
-    return this.recent.get(key) ?? this.earlier.get(key);
-  }
-
-  put(folded: Folded, recalledUntil: Instant): void {
-    this.recent.set(keyOf(folded.identity), { folded, recalledUntil });
-    if (this.recent.size < REMEMBERED_MAX / 2) return;
-    this.earlier = this.recent;
-    this.recent = new Map();
-  }
-
-  /**
-   * Somebody else may have written to it. What is read or appended at this moment was asked for before that: it finds
-   * another object here than when it began, and is not recalled either.
-   */
-  distrust(identity: Identity): void {
-    const known = this.get(identity);
-    if (known !== undefined) this.put(known.folded, 0);
-  }
-
-  distrustAll(): void {
-    for (const half of [this.recent, this.earlier]) {
-      for (const [key, { folded }] of half) half.set(key, { folded, recalledUntil: 0 });
+    const recent = this.recent.get(key);
+    if (recent !== undefined) return recent;
+    const known = this.earlier.get(key) ?? { folded: undefined, recalledUntil: 0, doubts: 0 };
+    this.recent.set(key, known);
+    if (this.recent.size >= REMEMBERED_MAX / 2) {
+      this.earlier = this.recent;
+      this.recent = new Map();
     }
+    return known;
+  }
+
+  /** Somebody else may have written to it. */
+  doubt(identity: Identity): void {
+    const key = keyOf(identity);
+    doubt(this.recent.get(key) ?? this.earlier.get(key));
+  }
+
+  doubtAll(): void {
+    for (const half of [this.recent, this.earlier]) half.forEach(doubt);
   }
 }
+
+const doubt = (known: Remembered | undefined): void => {
+  if (known === undefined) return;
+  known.doubts += 1;
+  known.recalledUntil = 0;
+};
 
 export interface JournalDependencies {
   readonly store: EventStore;
@@ -192,20 +200,13 @@ export const makeSubscriptionJournal = (
   settings: JournalSettings = { isAtMostOnceSynced: true },
 ): SubscriptionJournal => {
   const remembered = new RecentlyFolded();
-  signals.onSignal((identity) => remembered.distrust(identity));
-  signals.onMissed(() => remembered.distrustAll());
+  signals.onSignal((identity) => remembered.doubt(identity));
+  signals.onMissed(() => remembered.doubtAll());
 
-  /** Runs what reads the journal or appends to it, and remembers what it makes of the subscription. */
-  const remembering = async <Failure>(
-    identity: Identity,
-    run: (known: Folded | undefined) => Promise<E.Either<Failure, Folded>>,
-  ): Promise<E.Either<Failure, Folded>> => {
-    if (remembered.get(identity) === undefined) remembered.put(unopened(identity), 0);
-    const before = remembered.get(identity);
-    const folded = await run(before?.folded);
-    if (E.isLeft(folded)) remembered.distrust(identity);
-    else remembered.put(folded.right, remembered.get(identity) === before ? clock.now() + RECALLED_MS : 0);
-    return folded;
+  /** `doubtsBefore`: when it began to be read or appended to. What somebody has written since may be missing in it. */
+  const remember = (known: Remembered, folded: Folded, doubtsBefore: number): void => {
+    known.folded = folded;
+    known.recalledUntil = known.doubts === doubtsBefore ? clock.now() + RECALLED_MS : 0;
   };
 
   const readFrom = async (
@@ -228,6 +229,7 @@ export const makeSubscriptionJournal = (
 
   /** Reads on from what was folded before, beginning with its last event: only if that is still there it is the same. */
   const loadOn = async (known: Folded): Promise<E.Either<StoreUnavailable, Folded | undefined>> => {
+    if (known.at.n === 0) return E.right(undefined);
     const read = await readFrom(known.identity, (known.at.offset - 1) as Offset);
     if (E.isLeft(read)) return read;
     const [last, ...later] = read.right;
@@ -241,41 +243,47 @@ export const makeSubscriptionJournal = (
       TE.map((recorded) => fold(unopened(identity), recorded)),
     );
 
-  const load: SubscriptionJournal['load'] = (identity) => () =>
-    remembering<StoreUnavailable>(identity, async (known) => {
-      const loaded = known === undefined || known.at.n === 0 ? E.right(undefined) : await loadOn(known);
-      if (E.isLeft(loaded)) return loaded;
-      return loaded.right === undefined ? loadAll(identity)() : E.right(loaded.right);
-    });
+  const load: SubscriptionJournal['load'] = (identity) => async () => {
+    const known = remembered.use(identity);
+    const { folded, doubts } = known;
+    const read = folded === undefined ? E.right(undefined) : await loadOn(folded);
+    if (E.isLeft(read)) return read;
+    const loaded = read.right === undefined ? await loadAll(identity)() : E.right(read.right);
+    if (E.isRight(loaded)) remember(known, loaded.right, doubts);
+    return loaded;
+  };
 
   const recall: SubscriptionJournal['recall'] = (identity) => {
-    const known = remembered.get(identity);
-    return known !== undefined && known.recalledUntil > clock.now() ? known.folded : undefined;
+    const known = remembered.use(identity);
+    return known.recalledUntil > clock.now() ? known.folded : undefined;
   };
 
   const append: SubscriptionJournal['append'] =
-    (folded, events, { isHeldElsewhere = false } = {}) =>
+    (folded, events, { isHeldElsewhere = false, state = replay(subscription, folded.state, events) } = {}) =>
     async () => {
       if (events.length === 0) return E.right(folded);
       const { identity } = folded;
       const stream = subscriptionStream(identity);
-      const state = replay(subscription, folded.state, events);
       const isLong = !isHeldElsewhere && folded.eventsSinceSnapshot + events.length > EVENTS_BEFORE_SNAPSHOT;
       const all = isLong ? [...events, toSnapshot(state)] : events;
+      const known = remembered.use(identity);
+      const { doubts } = known;
       const durability = durabilityOf(folded.state, settings);
-      const appended = await remembering<StoreUnavailable | VersionConflict>(identity, async () => {
-        const cursors = await store.append(stream, all, { expected: folded.at, durability })();
-        if (E.isLeft(cursors)) return cursors;
-        return E.right({
-          identity,
-          state,
-          at: cursors.right[cursors.right.length - 1] ?? folded.at,
-          eventsSinceSnapshot: isLong ? 0 : folded.eventsSinceSnapshot + events.length,
-        });
-      });
+      const cursors = await store.append(stream, all, { expected: folded.at, durability })();
+      if (E.isLeft(cursors)) {
+        doubt(known);
+        return cursors;
+      }
+      const appended: Folded = {
+        identity,
+        state,
+        at: cursors.right[cursors.right.length - 1] ?? folded.at,
+        eventsSinceSnapshot: isLong ? 0 : folded.eventsSinceSnapshot + events.length,
+      };
+      remember(known, appended, doubts);
       // The snapshot stands; what lies in front of it may stay a while where trimming fails.
-      if (isLong && E.isRight(appended)) await store.trim(stream, appended.right.at.offset)();
-      return appended;
+      if (isLong) await store.trim(stream, appended.at.offset)();
+      return E.right(appended);
     };
 
   const execute: SubscriptionJournal['execute'] = (identity, command) => () =>

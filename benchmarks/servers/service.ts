@@ -2,7 +2,7 @@
  * The built service as users run it: its own process, configured by environment variables, every check switched on.
  * Only two limits are raised, since a benchmark is one producer with everybody's rate and needs more than one window.
  */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort, launch, untilReady, type Child } from './child.js';
@@ -27,6 +27,15 @@ const CONNECTIONS_MAX = 100_000;
 /** Two folders up from here, wherever the compiler has put the files. */
 const MAIN = fileURLToPath(new URL('../../main.js', import.meta.url));
 
+/** What `npm start` gives to Node. */
+const NODE_OPTIONS: readonly string[] = (
+  JSON.parse(readFileSync(resolve('package.json'), 'utf8')) as {
+    readonly scripts: { readonly start: string };
+  }
+).scripts.start
+  .split(' ')
+  .filter((word) => word.startsWith('--'));
+
 export const startService = async (parent: string, settings: ServiceSettings): Promise<ServiceProcess> => {
   const { profile, core } = settings;
   const folder = join(parent, 'service');
@@ -36,7 +45,7 @@ export const startService = async (parent: string, settings: ServiceSettings): P
   const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${resolve(profile)}`];
   const child = launch({
     command: process.execPath,
-    args: [...profiling, MAIN],
+    args: [...NODE_OPTIONS, ...profiling, MAIN],
     core,
     env: { ...withoutOwnVariables(process.env), ...variablesOf(settings, port) },
     folder,

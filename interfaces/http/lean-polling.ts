@@ -39,31 +39,24 @@ export const leanPolling =
 const serve = async (
   dependencies: LeanPollingDependencies,
   token: string,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> => {
-  const answer = await answerTo(dependencies, token, request, response);
-  const isLast = dependencies.isDraining();
-  if (E.isLeft(answer)) writeProblem(response, answer.left, isLast);
-  else writeJson(response, 200, FIELDS, answer.right, isLast);
-};
-
-const answerTo = async (
-  { polling, authenticator, logger }: LeanPollingDependencies,
-  token: string,
   { url = '' }: IncomingMessage,
   response: ServerResponse,
-): Promise<E.Either<Problem, string>> => {
+): Promise<void> => {
+  const { polling, authenticator, logger, isDraining } = dependencies;
+  let answer: E.Either<Problem, string>;
   try {
     const principal = await authenticator.authenticate(token)();
-    if (E.isLeft(principal)) return E.left(TOKEN_INVALID);
     const caller = new Caller();
     response.on('close', () => {
       if (!response.writableFinished) caller.hangUp();
     });
-    return await polling(principal.right, url.slice(BEGIN.length), caller);
+    answer = E.isLeft(principal)
+      ? E.left(TOKEN_INVALID)
+      : await polling(principal.right, url.slice(BEGIN.length), caller);
   } catch (error) {
     logger.error('request_failed', { method: 'GET', path: POLL_PATH, error });
-    return E.left(INTERNAL_ERROR);
+    answer = E.left(INTERNAL_ERROR);
   }
+  if (E.isLeft(answer)) writeProblem(response, answer.left, isDraining());
+  else writeJson(response, 200, FIELDS, answer.right, isDraining());
 };
