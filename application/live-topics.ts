@@ -5,7 +5,7 @@
  * plain loop; no promise, closure or copy per listener.
  */
 import { either as E } from 'fp-ts';
-import { instantOf, type Cursor, type Recorded } from '../domain/message/offset.js';
+import { instantOf, toCursor, type Cursor, type Recorded } from '../domain/message/offset.js';
 import type { Instant, Milliseconds } from '../domain/time.js';
 import type { MessagePublished, TopicEvent } from '../domain/topic/topic-events.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
@@ -13,6 +13,7 @@ import type { MessageBatch } from './ports/client-connection.js';
 import type { Cancel, Clock } from './ports/clock.js';
 import type { EventFeed, Following } from './ports/event-feed.js';
 import { topicStream, type StoreUnavailable } from './ports/event-store.js';
+import { LinkedList, type Linked } from './linked-list.js';
 import type { Metrics } from './ports/metrics.js';
 
 export interface TopicListener {
@@ -34,7 +35,7 @@ export interface Membership {
 
 interface LiveTopic {
   readonly name: TopicName;
-  readonly listeners: Set<TopicListener>;
+  readonly listeners: LinkedList<ListenerMembership>;
   readonly following: Following;
   readonly joined: Promise<E.Either<StoreUnavailable, void>>;
   head: Cursor | undefined;
@@ -77,8 +78,9 @@ export class LiveTopics {
     const topic = this.topics.get(name) ?? this.follow(name);
     topic.cancelLinger?.();
     topic.cancelLinger = undefined;
-    topic.listeners.add(listener);
-    return new ListenerMembership(topic, listener, this.onUnused);
+    const membership = new ListenerMembership(topic, listener, this.onUnused);
+    topic.listeners.add(membership);
+    return membership;
   }
 
   private readonly onUnused = (topic: LiveTopic): void => {
@@ -138,13 +140,13 @@ export class LiveTopics {
         return JOINED;
       }
       // Not followed, so not to be found by the next one who wants it: that one tries anew.
-      topic.listeners.clear();
+      topic.listeners.forEach((membership) => membership.end());
       this.forget(topic);
       return start;
     });
     const topic: LiveTopic = {
       name,
-      listeners: new Set(),
+      listeners: new LinkedList(),
       following,
       joined,
       head: undefined,
@@ -164,13 +166,13 @@ export class LiveTopics {
     if (last === undefined) return;
     if (!areMessages(events)) {
       topic.head = { offset: last.offset, n: last.n };
-      for (const listener of topic.listeners) listener.onLost();
+      topic.listeners.forEach(({ listener }) => listener.onLost());
       return;
     }
     const batch = toBatch(topic.name, events);
     topic.head = batch.cursors[batch.cursors.length - 1];
     let written = 0;
-    for (const listener of topic.listeners) written += listener.onBatch(batch);
+    topic.listeners.forEach(({ listener }) => (written += listener.onBatch(batch)));
     if (written > 0)
       this.metrics.messagesDelivered('websocket', written, this.clock.now() - instantOf(last.offset));
   }
@@ -179,17 +181,21 @@ export class LiveTopics {
     for (const { name, head, listeners } of this.topics.values()) {
       if (head === undefined) continue;
       let deepest = 0;
-      for (const listener of listeners) deepest = Math.max(deepest, listener.lag(head));
+      listeners.forEach(({ listener }) => (deepest = Math.max(deepest, listener.lag(head))));
       yield [name, deepest];
     }
   }
 }
 
 /** An object and no closures: there may be a hundred thousand. */
-class ListenerMembership implements Membership {
+class ListenerMembership implements Membership, Linked<ListenerMembership> {
+  next: ListenerMembership | undefined;
+  previous: ListenerMembership | undefined;
+  private hasLeft = false;
+
   constructor(
     private readonly topic: LiveTopic,
-    private readonly listener: TopicListener,
+    readonly listener: TopicListener,
     private readonly onUnused: (topic: LiveTopic) => void,
   ) {}
 
@@ -202,8 +208,14 @@ class ListenerMembership implements Membership {
   }
 
   leave(): void {
-    const { listeners } = this.topic;
-    if (listeners.delete(this.listener) && listeners.size === 0) this.onUnused(this.topic);
+    if (this.hasLeft) return;
+    this.end();
+    if (this.topic.listeners.isEmpty) this.onUnused(this.topic);
+  }
+
+  end(): void {
+    this.hasLeft = true;
+    this.topic.listeners.remove(this);
   }
 }
 
@@ -213,7 +225,7 @@ const JOINED: E.Either<StoreUnavailable, void> = E.right(undefined);
 export const toBatch = (topic: TopicName, messages: MessageBatch['messages']): MessageBatch => ({
   topic,
   messages,
-  cursors: messages.map(({ offset, n }) => ({ offset, n })),
+  cursors: messages.map(toCursor),
 });
 
 /** Once per event and instance; a loss among them is as rare as it sounds. */

@@ -24,6 +24,7 @@ import type { TopicName } from '../domain/topic/topic-name.js';
 import { mayReceive } from './authorise.js';
 import { BURY_AGAIN_MS, type DeadLetters } from './dead-letters.js';
 import { byTopic } from './ids-of-topic.js';
+import { LinkedList, type Linked } from './linked-list.js';
 import type { LiveTopics, Membership, TopicListener } from './live-topics.js';
 import type { PrepareOpening, SubscriptionRequest } from './open-subscription.js';
 import type { Principal } from './ports/authenticator.js';
@@ -125,7 +126,7 @@ const NOTHING: Taken = { messages: [], gaps: [] };
 
 export const makePollMessages = (dependencies: PollDependencies): PollMessages => {
   const { clock, catalogue, signals } = dependencies;
-  const waiting = new WaitingPolls();
+  const waiting = new LinkedList<Poll>();
   let isDraining = false;
 
   catalogue.onCreated((topic) => {
@@ -153,35 +154,8 @@ export const makePollMessages = (dependencies: PollDependencies): PollMessages =
 /** Payloads in one answer, in characters; overshot by less than one page. A thousand of the largest would be 1 GB. */
 const ANSWER_CHARACTERS_MAX = 4 * 1024 * 1024;
 
-/**
- * A list that is made of the polls themselves: they come and go by the thousand, and a Set that does nothing but that
- * leaves tables behind which keep alive what was in them.
- */
-class WaitingPolls {
-  private first: Poll | undefined;
-
-  add(poll: Poll): void {
-    poll.next = this.first;
-    if (this.first !== undefined) this.first.previous = poll;
-    this.first = poll;
-  }
-
-  remove(poll: Poll): void {
-    if (poll.previous === undefined) this.first = poll.next;
-    else poll.previous.next = poll.next;
-    if (poll.next !== undefined) poll.next.previous = poll.previous;
-    poll.next = undefined;
-    poll.previous = undefined;
-  }
-
-  /** Of those that there are now; none of them leaves in `visit`, as a poll ends in a later turn. */
-  forEach(visit: (poll: Poll) => void): void {
-    for (let poll = this.first; poll !== undefined; poll = poll.next) visit(poll);
-  }
-}
-
 /** A poll under way: a listener of its topics that wakes up when there may be something to answer with. */
-class Poll {
+class Poll implements Linked<Poll> {
   next: Poll | undefined;
   previous: Poll | undefined;
   private readonly followed: Followed[] = [];
@@ -201,7 +175,7 @@ class Poll {
     private readonly principal: Principal,
     private readonly request: PollRequest,
     private readonly caller: Caller,
-    private readonly waiting: WaitingPolls,
+    private readonly waiting: LinkedList<Poll>,
   ) {
     this.folded = unopened({ principal: principal.id, clientId: request.clientId });
   }

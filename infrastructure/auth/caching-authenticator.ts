@@ -5,10 +5,10 @@
  * Promises: nobody is remembered beyond `expiresAt`; at most `tokensMax` are, and those go first that were not used for
  * the most minutes; what was refused is asked again, so that guessing tokens pushes nobody out.
  *
- * For long, only digests are kept. The tokens of the last minute are kept as they are, since a digest for every request
- * costs 2 to 3 µs. That gives nothing away:
- * - Memory: the token of a request under way is in the memory of the process anyhow. Here no more than `RECENT_MAX` stay,
- *   and they go with the first request after the minute.
+ * For long, only digests are kept. The tokens of the last minute or two are kept as they are, since a digest for every
+ * request costs 2 to 3 µs. That gives nothing away:
+ * - Memory: the token of a request under way is in the memory of the process anyhow. Here no more than `tokensMax` stay,
+ *   of `RECENT_CHARACTERS_MAX` together, and those of a minute go with the first request after the next one.
  * - Time: a Map finds a text by its hash, over all of the text and with a seed of this process's own. Texts are compared
  *   only where the hashes are equal, so what is right at the beginning of a guess makes no difference. What is not known
  *   goes to the inner authenticators, which compare in constant time.
@@ -22,8 +22,7 @@ import { digestOf, TOKEN_CHARACTERS_MAX } from './token.js';
 /** As many as the connections of one process by default; some hundred bytes each. */
 const TOKENS_MAX = 10_000;
 
-/** Of the longest tokens, 8 MB. */
-const RECENT_MAX = 1_000;
+const RECENT_CHARACTERS_MAX = 8 * 1024 * 1024;
 const RECENT_MS: Milliseconds = 60_000;
 
 type Answer = E.Either<InvalidToken, Principal>;
@@ -34,8 +33,10 @@ export class CachingAuthenticator implements Authenticator {
    * changes with every request keeps garbage alive.
    */
   private readonly principals = new Map<string, Principal>();
-  /** By token; the answers themselves, so that a hit makes nothing. All go at once. */
-  private readonly recent = new Map<string, E.Right<Principal>>();
+  /** By token; the answers themselves, so that a hit makes nothing. In two halves, of which the older goes at once. */
+  private recent = new Map<string, E.Right<Principal>>();
+  private earlier = new Map<string, E.Right<Principal>>();
+  private recentCharacters = 0;
   private recentUntil: Instant = 0;
 
   constructor(
@@ -57,11 +58,30 @@ export class CachingAuthenticator implements Authenticator {
     const now = this.clock.now();
     // The clock may also have been set back.
     if (now >= this.recentUntil || now < this.recentUntil - RECENT_MS) {
-      this.recent.clear();
+      // Of a minute in which nobody came, nothing is left.
+      if (now >= this.recentUntil + RECENT_MS) this.beginHalf();
+      this.beginHalf();
       this.recentUntil = now + RECENT_MS;
     }
     const known = this.recent.get(token);
-    return known === undefined || isOver(known.right, now) ? undefined : known;
+    if (known !== undefined) return isOver(known.right, now) ? undefined : known;
+    const before = this.earlier.get(token);
+    if (before === undefined || isOver(before.right, now)) return undefined;
+    this.rememberRecent(token, before);
+    return before;
+  }
+
+  private rememberRecent(token: string, answer: E.Right<Principal>): void {
+    this.recent.set(token, answer);
+    this.recentCharacters += token.length;
+    if (this.recent.size >= this.tokensMax / 2 || this.recentCharacters >= RECENT_CHARACTERS_MAX / 2)
+      this.beginHalf();
+  }
+
+  private beginHalf(): void {
+    this.earlier = this.recent;
+    this.recent = new Map();
+    this.recentCharacters = 0;
   }
 
   private async ask(token: string): Promise<Answer> {
@@ -71,8 +91,7 @@ export class CachingAuthenticator implements Authenticator {
       principal === undefined ? await this.inner.authenticate(token)() : E.right(principal);
     if (answer._tag === 'Right') {
       this.remember(digest, answer.right);
-      if (this.recent.size >= Math.min(RECENT_MAX, this.tokensMax)) this.recent.clear();
-      this.recent.set(token, answer);
+      this.rememberRecent(token, answer);
     }
     return answer;
   }
