@@ -109,6 +109,8 @@ export const makePrepareOpening = (
   const isDone: PrepareOpening['isDone'] = (principal, state, request, session) =>
     state.isOpen &&
     state.session === session &&
+    // There may be fewer now than there were allowed.
+    state.topics.length <= defaults.topicsMax &&
     (request.guarantee ?? state.guarantee) === state.guarantee &&
     // What a pattern matches, the catalogue has to say.
     state.topics.every(isTopicName) &&

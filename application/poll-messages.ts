@@ -405,10 +405,14 @@ class Poll implements Linked<Poll> {
   /** HOT PATH: the only topic has just told what comes next, and nothing else is to be thought of. */
   private takeTold(taking: Taking): boolean {
     const [only] = this.followed;
-    const position = only === undefined ? undefined : taking.draft.state.positions.get(only.topic);
-    if (only?.told === undefined || position === undefined || this.followed.length > 1) return false;
+    const told = only?.told;
+    // What was told a while ago may have been removed since.
+    for (const each of this.followed) each.told = undefined;
+    if (only === undefined || told === undefined || this.followed.length > 1) return false;
+    const position = taking.draft.state.positions.get(only.topic);
+    if (position === undefined) return false;
     const room = { most: this.request.messagesMax, fresh: credit(taking.draft.state) };
-    const reading = toldNext(position, only.told, room);
+    const reading = toldNext(position, told, room);
     if (reading !== undefined) taking.add(only.topic, reading);
     return reading !== undefined;
   }

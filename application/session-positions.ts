@@ -10,7 +10,6 @@ import {
   isHead,
   returned,
   settled,
-  settlementOf,
   unacknowledged,
   unacknowledgedUpTo,
   type Delivered,
@@ -18,7 +17,7 @@ import {
 } from '../domain/subscription/topic-position.js';
 import type { Instant } from '../domain/time.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
-import { byTopic } from './ids-of-topic.js';
+import { eachKnown, NOTHING_TAKEN, type Taken } from './ids-of-topic.js';
 import type { LiveTopics, Membership, TopicListener } from './live-topics.js';
 import type { MessageBatch } from './ports/client-connection.js';
 
@@ -74,18 +73,9 @@ export class Entry implements TopicListener {
   }
 }
 
-/** What was done with ids, before the journal and the store were asked. */
-export interface Taken {
-  /** How many were waited for. */
-  readonly count: number;
-  readonly settledBefore: readonly MessageId[];
-  readonly unknown: readonly MessageId[];
-}
-
 type OnKnown = (entry: Entry, offsets: readonly Offset[]) => void;
 
-const NO_IDS: readonly MessageId[] = [];
-const ONE_TAKEN: Taken = { count: 1, settledBefore: NO_IDS, unknown: NO_IDS };
+const ONE_TAKEN: Taken = { ...NOTHING_TAKEN, count: 1 };
 
 export class SessionPositions {
   /** In the order in which they are brought to their heads: whichever was served goes to the back. */
@@ -171,40 +161,18 @@ export class SessionPositions {
 
   /** Calls `onKnown` with those of the ids that are waited for, topic by topic, and sorts out the others. */
   eachKnown(ids: readonly MessageId[], onKnown: OnKnown): Taken {
-    let count = 0;
-    let settledBefore = NO_IDS;
-    let unknown = NO_IDS;
-    for (const { topic, offsets, ids: idsOfTopic } of byTopic(ids)) {
-      const entry = this.entries.get(topic);
-      if (entry === undefined) {
-        unknown = [...unknown, ...idsOfTopic];
-        continue;
-      }
-      const found = settlementOf(entry.position, offsets);
-      if (found.known.length > 0) {
-        count += found.known.length;
-        onKnown(entry, found.known);
-      }
-      if (found.settled.length > 0) settledBefore = [...settledBefore, ...among(idsOfTopic, found.settled)];
-      if (found.unknown.length > 0) unknown = [...unknown, ...among(idsOfTopic, found.unknown)];
-    }
-    return { count, settledBefore, unknown };
+    return eachKnown(ids, (topic) => this.entries.get(topic), onKnown);
   }
 
   /** Settles everything in the id's topic that is waited for, up to and including it. */
   acknowledgeUpTo(id: MessageId): Taken {
     const entry = this.entries.get(id.topic);
     if (entry === undefined || id.offset > entry.position.next.offset) {
-      return { count: 0, settledBefore: NO_IDS, unknown: [id] };
+      return { ...NOTHING_TAKEN, unknown: [id] };
     }
     const offsets = unacknowledgedUpTo(entry.position, id.offset);
-    if (offsets.length === 0) return { count: 0, settledBefore: [id], unknown: NO_IDS };
+    if (offsets.length === 0) return { ...NOTHING_TAKEN, settledBefore: [id] };
     this.move(entry, settled(entry.position, offsets));
-    return { count: offsets.length, settledBefore: NO_IDS, unknown: NO_IDS };
+    return { ...NOTHING_TAKEN, count: offsets.length };
   }
 }
-
-const among = (ids: readonly MessageId[], offsets: readonly Offset[]): readonly MessageId[] => {
-  const wanted = new Set(offsets);
-  return ids.filter(({ offset }) => wanted.has(offset));
-};

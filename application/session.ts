@@ -41,7 +41,8 @@ import type { Instant, Milliseconds } from '../domain/time.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import type { TopicPattern } from '../domain/topic/topic-pattern.js';
 import { mayReceive } from './authorise.js';
-import type { DeadLetters, GivenUp } from './dead-letters.js';
+import { BURY_AGAIN_MS, type DeadLetters, type GivenUp } from './dead-letters.js';
+import type { Taken } from './ids-of-topic.js';
 import { toBatch, type LiveTopics } from './live-topics.js';
 import type { Principal } from './ports/authenticator.js';
 import type { ClientConnection, CloseReason, Gap, MessageBatch } from './ports/client-connection.js';
@@ -50,7 +51,7 @@ import type { EventStore, RetentionSettings, StoreUnavailable } from './ports/ev
 import type { Logger } from './ports/logger.js';
 import type { Metrics } from './ports/metrics.js';
 import type { SubscribeRefusal } from './refusals.js';
-import { Entry, SessionPositions, type EntryOwner, type Taken } from './session-positions.js';
+import { Entry, SessionPositions, type EntryOwner } from './session-positions.js';
 import { SessionRecord } from './session-record.js';
 import type { Settled, Settling } from './settling.js';
 import type { Folded, SubscriptionJournal } from './subscription-journal.js';
@@ -77,9 +78,6 @@ const NOT_RECORDED: StoreUnavailable = {
   reason: 'failed',
   cause: undefined,
 };
-
-/** How long a message that should go to the dead-letter topic waits where that could not be written. */
-const BURY_AGAIN_MS: Milliseconds = 1_000;
 
 /** Shared by all sessions, since an idle one is to hold as little as possible. */
 const NOTHING: readonly never[] = [];

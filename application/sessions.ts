@@ -3,10 +3,10 @@
  * what was acknowledged, and a tick in which deadlines and deliveries are looked at.
  */
 import { either as E, function as F, taskEither as TE } from 'fp-ts';
-import type { ClientId, Identity } from '../domain/subscription/client-id.js';
+import { keyOf, type ClientId, type Identity } from '../domain/subscription/client-id.js';
 import { subscription } from '../domain/subscription/subscription.js';
 import { instantOf, type Offset } from '../domain/message/offset.js';
-import type { Instant, Milliseconds } from '../domain/time.js';
+import type { Milliseconds } from '../domain/time.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import type { TopicPattern } from '../domain/topic/topic-pattern.js';
 import type { PrepareOpening, SubscriptionRequest } from './open-subscription.js';
@@ -19,7 +19,7 @@ import type { InFlight } from './ports/metrics.js';
 import type { SubscribeRefusal } from './refusals.js';
 import { Session, type SessionDependencies } from './session.js';
 import { silentMsMax, unopened, untilRaceIsWon, type Folded } from './subscription-journal.js';
-import type { TopicCatalogue } from './topic-catalogue.js';
+import { goneBefore, type TopicCatalogue } from './topic-catalogue.js';
 
 /** Acknowledgements wait this long for others to be recorded with. Longer: fewer writes, more repeats after a crash. */
 const COMMIT_INTERVAL_MS: Milliseconds = 100;
@@ -248,14 +248,9 @@ export class Sessions {
   }
 
   private onTopicsForgotten(topics: readonly TopicName[]): void {
-    const before = this.goneBefore();
-    for (const session of this.all) session.forget(topics, before);
-  }
-
-  /** A topic that is gone was silent for as long as topics are kept. */
-  private goneBefore(): Instant {
     const { clock, retention } = this.dependencies;
-    return clock.now() - retention.messagesMs;
+    const before = goneBefore(clock.now(), retention);
+    for (const session of this.all) session.forget(topics, before);
   }
 
   private inFlight(): InFlight {
@@ -302,5 +297,3 @@ export class Sessions {
     return () => cancel();
   }
 }
-
-const keyOf = ({ principal, clientId }: Identity): string => `${clientId} ${principal}`;

@@ -12,12 +12,13 @@ import {
   deliveredOf,
   settlementOf,
   unacknowledgedUpTo,
+  type Delivered,
   type TopicPosition,
 } from '../domain/subscription/topic-position.js';
 import type { Milliseconds } from '../domain/time.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
 import type { DeadLetters } from './dead-letters.js';
-import { byTopic } from './ids-of-topic.js';
+import { byTopic, eachKnown, NOTHING_TAKEN, type Taken } from './ids-of-topic.js';
 import type { Principal } from './ports/authenticator.js';
 import type { Clock } from './ports/clock.js';
 import type { EventStore, StoreUnavailable, VersionConflict } from './ports/event-store.js';
@@ -92,20 +93,22 @@ const settleInJournal = async (
   const { store, journal, signals, metrics } = dependencies;
   const loaded = await loadFor(dependencies, identity, settling);
   if (E.isLeft(loaded)) return loaded;
-  const taking = new Taking(dependencies, loaded.right);
-  const failure = await taking.take(settling);
-  if (failure !== undefined) return E.left(failure);
+  const draft = new SubscriptionDraft(loaded.right.state);
+  const taken = await new Taking(dependencies, identity, draft).take(settling);
+  if (E.isLeft(taken)) return taken;
+  const { count, settledBefore, unknown } = taken.right;
   const { session } = loaded.right.state;
   const isHeld = session !== undefined && session !== POLLS;
-  if (isHeld && taking.unknown.length > 0 && !isLastLook) return 'look_again';
-  const appended = await journal.append(loaded.right, taking.draft.events, { isHeldElsewhere: isHeld })();
+  if (isHeld && unknown.length > 0 && !isLastLook) return 'look_again';
+  const { events, state } = draft;
+  const appended = await journal.append(loaded.right, events, { state, isHeldElsewhere: isHeld })();
   if (E.isLeft(appended)) return appended;
   if (settling.type === 'Acknowledge' || settling.type === 'AcknowledgeUpTo')
-    metrics.messagesAcknowledged(taking.count);
+    metrics.messagesAcknowledged(count);
   // A poll that waits finds out about acknowledgements by itself; what is given back it should have now.
-  if (taking.draft.events.length > 0 && (isHeld || settling.type === 'Reject'))
-    signals.send(identity, undefined);
-  return E.right(await taking.settled(store));
+  if (events.length > 0 && (isHeld || settling.type === 'Reject')) signals.send(identity, undefined);
+  const became = await whatBecameOf(store, settledBefore)();
+  return E.right({ ...became, count, unknown: [...unknown, ...became.unknown] });
 };
 
 /**
@@ -131,49 +134,41 @@ const areWaitedFor = ({ positions }: Subscription, ids: readonly MessageId[]): b
     return position !== undefined && settlementOf(position, offsets).known.length === offsets.length;
   });
 
-/** What one request does to a subscription, and the ids that it does nothing to. */
-class Taking {
-  readonly draft: SubscriptionDraft;
-  readonly unknown: MessageId[] = [];
-  count = 0;
-  private readonly settledBefore: MessageId[] = [];
+/** A topic of the subscription, and where it stands in it. */
+interface Place {
+  readonly topic: TopicName;
+  readonly position: TopicPosition;
+}
 
+/** Drafts what one request does. */
+class Taking {
   constructor(
     private readonly dependencies: SettleDependencies,
-    private readonly folded: Folded,
-  ) {
-    this.draft = new SubscriptionDraft(folded.state);
-  }
+    private readonly identity: Identity,
+    private readonly draft: SubscriptionDraft,
+  ) {}
 
-  async take(settling: Settling): Promise<StoreUnavailable | undefined> {
+  async take(settling: Settling): Promise<E.Either<StoreUnavailable, Taken>> {
     const { clock, random } = this.dependencies;
+    const { draft } = this;
     const now = clock.now();
     switch (settling.type) {
       case 'Acknowledge':
-        this.eachKnown(settling.ids, (topic, offsets) =>
-          this.draft.apply({ type: 'Acknowledge', topic, offsets }),
+        return this.each(settling.ids, (topic, offsets) =>
+          draft.apply({ type: 'Acknowledge', topic, offsets }),
         );
-        return undefined;
       case 'AcknowledgeUpTo':
-        this.acknowledgeUpTo(settling.id);
-        return undefined;
-      case 'Reject':
-        this.eachKnown(settling.ids, (topic, offsets) =>
-          this.draft.apply({
-            type: 'Reject',
-            topic,
-            offsets,
-            delayMs: settling.delayMs,
-            now,
-            jitter: random(),
-          }),
+        return E.right(this.acknowledgeUpTo(settling.id));
+      case 'Reject': {
+        const { delayMs } = settling;
+        return this.each(settling.ids, (topic, offsets) =>
+          draft.apply({ type: 'Reject', topic, offsets, delayMs, now, jitter: random() }),
         );
-        return undefined;
+      }
       case 'Extend':
-        this.eachKnown(settling.ids, (topic, offsets) =>
-          this.draft.apply({ type: 'Extend', topic, offsets, now }),
+        return this.each(settling.ids, (topic, offsets) =>
+          draft.apply({ type: 'Extend', topic, offsets, now }),
         );
-        return undefined;
       case 'Terminate':
         return this.terminate(settling.ids);
       default:
@@ -181,66 +176,50 @@ class Taking {
     }
   }
 
-  async settled(store: EventStore): Promise<Settled> {
-    const became = await whatBecameOf(store, this.settledBefore)();
-    return { ...became, count: this.count, unknown: [...this.unknown, ...became.unknown] };
-  }
-
-  private eachKnown(
+  private each(
     ids: readonly MessageId[],
-    settle: (topic: TopicName, offsets: readonly Offset[], position: TopicPosition) => void,
-  ): void {
-    for (const { topic, offsets, ids: idsOfTopic } of byTopic(ids)) {
-      const position = this.draft.state.positions.get(topic);
-      if (position === undefined) {
-        this.unknown.push(...idsOfTopic);
-        continue;
-      }
-      const found = settlementOf(position, offsets);
-      this.count += found.known.length;
-      for (const id of idsOfTopic) {
-        if (found.unknown.includes(id.offset)) this.unknown.push(id);
-        else if (found.settled.includes(id.offset)) this.settledBefore.push(id);
-      }
-      if (found.known.length > 0) settle(topic, found.known, position);
-    }
+    settle: (topic: TopicName, offsets: readonly Offset[]) => void,
+  ): E.Either<never, Taken> {
+    return E.right(eachKnown(ids, this.find, ({ topic }, offsets) => settle(topic, offsets)));
   }
 
-  private acknowledgeUpTo(id: MessageId): void {
-    const position = this.draft.state.positions.get(id.topic);
-    if (position === undefined || id.offset > position.next.offset) {
-      this.unknown.push(id);
-      return;
-    }
+  private readonly find = (topic: TopicName): Place | undefined => {
+    const position = this.draft.state.positions.get(topic);
+    return position === undefined ? undefined : { topic, position };
+  };
+
+  private acknowledgeUpTo(id: MessageId): Taken {
+    const { topic } = id;
+    const position = this.draft.state.positions.get(topic);
+    if (position === undefined || id.offset > position.next.offset)
+      return { ...NOTHING_TAKEN, unknown: [id] };
     const offsets = unacknowledgedUpTo(position, id.offset);
-    this.count = offsets.length;
-    if (offsets.length === 0) this.settledBefore.push(id);
-    else this.draft.apply({ type: 'Acknowledge', topic: id.topic, offsets });
+    if (offsets.length === 0) return { ...NOTHING_TAKEN, settledBefore: [id] };
+    this.draft.apply({ type: 'Acknowledge', topic, offsets });
+    return { ...NOTHING_TAKEN, count: offsets.length };
   }
 
   /** Published to the dead-letter topic first: should the append be refused, publishing again has no effect. */
-  private async terminate(ids: readonly MessageId[]): Promise<StoreUnavailable | undefined> {
-    const { store, deadLetters } = this.dependencies;
-    const known: (readonly [TopicName, readonly Offset[], TopicPosition])[] = [];
-    this.eachKnown(ids, (...each) => known.push(each));
-    for (const [topic, offsets, position] of known) {
-      for (const { attempt, offsets: equallyOften } of deliveredOf(position, offsets)) {
-        const buried = await F.pipe(
-          readMessages(store, topic, equallyOften),
-          TE.flatMap((messages) =>
-            deadLetters.bury(
-              this.folded.identity,
-              topic,
-              messages.map((message) => ({ message, attempts: attempt })),
-              'terminated',
-            ),
-          ),
-        )();
-        if (E.isLeft(buried)) return buried.left;
+  private async terminate(ids: readonly MessageId[]): Promise<E.Either<StoreUnavailable, Taken>> {
+    const known: (readonly [Place, readonly Offset[]])[] = [];
+    const taken = eachKnown(ids, this.find, (...each) => known.push(each));
+    for (const [{ topic, position }, offsets] of known) {
+      for (const delivered of deliveredOf(position, offsets)) {
+        const buried = await this.bury(topic, delivered);
+        if (E.isLeft(buried)) return buried;
       }
       this.draft.apply({ type: 'DeadLetter', topic, offsets, reason: 'terminated' });
     }
-    return undefined;
+    return E.right(taken);
+  }
+
+  private bury(topic: TopicName, { attempt, offsets }: Delivered): Promise<E.Either<StoreUnavailable, void>> {
+    const { store, deadLetters } = this.dependencies;
+    return F.pipe(
+      readMessages(store, topic, offsets),
+      TE.map((messages) => messages.map((message) => ({ message, attempts: attempt }))),
+      TE.flatMap((letters) => deadLetters.bury(this.identity, topic, letters, 'terminated')),
+    )();
   }
 }
 

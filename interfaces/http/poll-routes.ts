@@ -26,7 +26,7 @@ export const addPollRoutes = (router: Router<Authenticated>, polling: Polling): 
     }
     context.status = 200;
     context.type = 'application/json';
-    context.set('Cache-Control', 'no-store');
     context.body = answer.right;
+    context.set('Cache-Control', 'no-store');
   });
 };
