@@ -405,10 +405,9 @@ class Poll implements Linked<Poll> {
   /** HOT PATH: the only topic has just told what comes next, and nothing else is to be thought of. */
   private takeTold(taking: Taking): boolean {
     const [only] = this.followed;
-    const told = only?.told;
-    // What was told a while ago may have been removed since.
-    for (const each of this.followed) each.told = undefined;
-    if (only === undefined || told === undefined || this.followed.length > 1) return false;
+    if (only === undefined || this.followed.length > 1) return false;
+    const told = only.takeTold();
+    if (told === undefined) return false;
     const position = taking.draft.state.positions.get(only.topic);
     if (position === undefined) return false;
     const room = { most: this.request.messagesMax, fresh: credit(taking.draft.state) };
@@ -530,9 +529,10 @@ class Poll implements Linked<Poll> {
 
 const toId = ({ topic, message }: PolledMessage): MessageId => ({ topic, offset: message.offset });
 
-/** A topic that a poll listens to, and what it was told of it last. */
+/** A topic that a poll listens to. */
 class Followed implements TopicListener {
-  told: MessageBatch['messages'] | undefined;
+  private told: MessageBatch['messages'] | undefined;
+  private isTold = false;
   readonly membership: Membership;
 
   constructor(
@@ -543,14 +543,26 @@ class Followed implements TopicListener {
     this.membership = liveTopics.join(topic, this);
   }
 
+  /** What came since the last look, if that was one batch and nothing else. */
+  takeTold(): MessageBatch['messages'] | undefined {
+    const { told } = this;
+    this.told = undefined;
+    this.isTold = false;
+    return told;
+  }
+
   onBatch({ messages }: MessageBatch): number {
-    this.told = messages;
-    this.poll.wake();
+    this.tell(messages);
     return 0;
   }
 
   onLost(): void {
-    this.told = undefined;
+    this.tell(undefined);
+  }
+
+  private tell(messages: MessageBatch['messages'] | undefined): void {
+    this.told = this.isTold ? undefined : messages;
+    this.isTold = true;
     this.poll.wake();
   }
 

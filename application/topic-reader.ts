@@ -118,7 +118,9 @@ export const toldNext = (
 ): Reading | undefined => {
   const first = told[0];
   const last = told[told.length - 1];
-  if (first === undefined || last === undefined || first.n !== next.n + 1 || due.length > 0) return undefined;
+  if (first === undefined || last === undefined || due.length > 0) return undefined;
+  // Nothing is missing in front of it, or in it.
+  if (first.n !== next.n + 1 || last.n !== next.n + told.length) return undefined;
   if (told.length > Math.min(most, fresh, PAGE)) return undefined;
   let characters = 0;
   for (const { event } of told) {

@@ -31,7 +31,8 @@ export const leanPolling =
   (dependencies: LeanPollingDependencies, next: RequestListener): RequestListener =>
   (request, response) => {
     const { method, url = '' } = request;
-    const token = method === 'GET' && url.startsWith(BEGIN) ? bearerOf(request) : undefined;
+    const isPlain = method === 'GET' && url.startsWith(BEGIN) && !url.includes('#');
+    const token = isPlain ? bearerOf(request) : undefined;
     if (token === undefined) next(request, response);
     else void serve(dependencies, token, request, response);
   };
@@ -44,12 +45,12 @@ const serve = async (
 ): Promise<void> => {
   const { polling, authenticator, logger, isDraining } = dependencies;
   let answer: E.Either<Problem, string>;
+  const caller = new Caller();
+  response.on('close', () => {
+    if (!response.writableFinished) caller.hangUp();
+  });
   try {
     const principal = await authenticator.authenticate(token)();
-    const caller = new Caller();
-    response.on('close', () => {
-      if (!response.writableFinished) caller.hangUp();
-    });
     answer = E.isLeft(principal)
       ? E.left(TOKEN_INVALID)
       : await polling(principal.right, url.slice(BEGIN.length), caller);

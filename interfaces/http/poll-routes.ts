@@ -19,6 +19,8 @@ export const addPollRoutes = (router: Router<Authenticated>, polling: Polling): 
     res.once('close', () => {
       if (!res.writableFinished) caller.hangUp();
     });
+    // While the token was looked at, say.
+    if (context.req.socket.destroyed) caller.hangUp();
     const answer = await polling(context.state.principal, context.querystring, caller);
     if (E.isLeft(answer)) {
       answerProblem(context, answer.left);

@@ -1,9 +1,16 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
+import { either as E } from 'fp-ts';
 import type { SubscriptionRequest } from '../../application/open-subscription.js';
 import { BEGINNING } from '../../domain/message/offset.js';
 import { replay } from '../../domain/decider.js';
 import type { SubscriptionEvent } from '../../domain/subscription/subscription-events.js';
-import { subscription, type Subscription } from '../../domain/subscription/subscription.js';
+import {
+  selects,
+  subscription,
+  toSnapshot,
+  type Subscription,
+} from '../../domain/subscription/subscription.js';
 import { aCursor, aPattern, aTopic, someSettings } from '../support/builders.js';
 import { anInstance, Backend, type Instance } from '../support/instance.js';
 import { aPrincipal } from '../support/principals.js';
@@ -131,5 +138,182 @@ describe('Preparing to open a subscription', () => {
     for (const topics of [['a'], ['a.*']]) {
       expect(await left(prepare(request(topics)))).to.include({ _tag: 'StoreUnavailable' });
     }
+  });
+
+  describe('where everything is there already that is asked for', () => {
+    const RETENTION_MS = 1_000;
+    const NAMES = ['orders', 'orders.eu', 'users'];
+
+    interface Wish {
+      readonly topics: readonly string[];
+      readonly rest: Partial<SubscriptionRequest>;
+      readonly session: string;
+      readonly granted: readonly string[];
+    }
+
+    type Step =
+      /** By an instance that is configured as the one that is asked in the end, or otherwise. */
+      | { readonly do: 'open'; readonly wish: Wish; readonly isConfiguredAlike: boolean }
+      | { readonly do: 'remove'; readonly topics: readonly string[] }
+      | { readonly do: 'publish'; readonly topic: string }
+      | { readonly do: 'follow' }
+      | { readonly do: 'dispatch' }
+      | { readonly do: 'pass'; readonly ms: number }
+      | { readonly do: 'snapshot' };
+
+    const topics = (minLength: number): fc.Arbitrary<readonly string[]> =>
+      fc.array(
+        fc.oneof(
+          { weight: 8, arbitrary: fc.constantFrom(...NAMES) },
+          { weight: 1, arbitrary: fc.constantFrom('orders.*', '>') },
+        ),
+        { minLength, maxLength: 3 },
+      );
+    const rest: fc.Arbitrary<Partial<SubscriptionRequest>> = fc
+      .record({
+        guarantee: fc.constantFrom(undefined, undefined, 'at_least_once', 'at_most_once'),
+        ackTimeoutMs: fc.constantFrom(undefined, undefined, 5_000, 30_000),
+        maxInFlight: fc.constantFrom(undefined, undefined, 3, 50, 100),
+        start: fc.constantFrom({ at: 'latest' } as const, { at: 'earliest' } as const),
+      })
+      .map(({ guarantee, ackTimeoutMs, maxInFlight, start }) => ({
+        start,
+        ...(guarantee === undefined ? {} : { guarantee }),
+        ...(ackTimeoutMs === undefined ? {} : { ackTimeoutMs }),
+        ...(maxInFlight === undefined ? {} : { maxInFlight }),
+      }));
+    const wish: fc.Arbitrary<Wish> = fc.record({
+      topics: topics(0),
+      rest,
+      session: fc.constantFrom('s1', 's1', 's1', 's2'),
+      granted: fc.constantFrom(['>'], ['>'], ['>'], ['orders', 'orders.*'], ['users'], []),
+    });
+    const name = <Name extends Step['do']>(step: Name) => fc.constant(step);
+    const step: fc.Arbitrary<Step> = fc.oneof(
+      { weight: 4, arbitrary: fc.record({ do: name('open'), wish, isConfiguredAlike: fc.boolean() }) },
+      { weight: 1, arbitrary: fc.record({ do: name('remove'), topics: topics(1) }) },
+      { weight: 3, arbitrary: fc.record({ do: name('publish'), topic: fc.constantFrom(...NAMES, 'new') }) },
+      { weight: 1, arbitrary: fc.record({ do: name('follow') }) },
+      { weight: 1, arbitrary: fc.record({ do: name('dispatch') }) },
+      { weight: 2, arbitrary: fc.record({ do: name('pass'), ms: fc.constantFrom(100, 10 * RETENTION_MS) }) },
+      { weight: 1, arbitrary: fc.record({ do: name('snapshot') }) },
+    );
+
+    /** A subscription to which all this has happened, one thing after the other. */
+    const afterSteps = async (
+      shared: Backend,
+      alike: Instance,
+      other: Instance,
+      steps: readonly Step[],
+    ): Promise<Subscription> => {
+      let state = subscription.initialState;
+      const apply = (command: Parameters<typeof subscription.decide>[1]): void => {
+        const decided = subscription.decide(state, command);
+        if (E.isRight(decided)) state = replay(subscription, state, decided.right);
+      };
+      for (const each of steps) {
+        switch (each.do) {
+          case 'open': {
+            const { wish: wanted, isConfiguredAlike } = each;
+            const opening = await (isConfiguredAlike ? alike : other).prepareOpening(
+              aPrincipal({ subscribe: wanted.granted }),
+              state,
+              request(wanted.topics, wanted.rest),
+              wanted.session,
+            )();
+            if (E.isRight(opening)) apply(opening.right);
+            break;
+          }
+          case 'remove':
+            apply({ type: 'Remove', topics: each.topics.map(aPattern) });
+            break;
+          case 'publish':
+            await shared.publish(each.topic, 'a');
+            break;
+          case 'follow':
+            apply({
+              type: 'Follow',
+              starts: [...NAMES, 'new']
+                .map((topic) => ({ topic: aTopic(topic), at: BEGINNING }))
+                .filter(({ topic }) => selects(state.topics, topic)),
+            });
+            break;
+          case 'dispatch':
+            for (const [topic, { next }] of state.positions) {
+              const cursor = { offset: (next.offset + 1) as typeof next.offset, n: next.n + 1 };
+              const now = shared.clock.now();
+              apply({ type: 'Dispatch', topic, next: cursor, cursors: [cursor], attempt: 1, now });
+            }
+            break;
+          case 'pass':
+            await shared.pass(each.ms);
+            break;
+          case 'snapshot':
+            if (state.isOpen) state = replay(subscription, subscription.initialState, [toSnapshot(state)]);
+        }
+      }
+      return state;
+    };
+
+    it('says so only where opening changes nothing and is refused to nobody', async () => {
+      const runs = 300;
+      let done = 0;
+      await fc.assert(
+        fc.asyncProperty(
+          wish,
+          fc.boolean(),
+          fc.constantFrom(0, 0, 3),
+          fc.array(step, { maxLength: 5 }),
+          fc.oneof({ weight: 1, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: wish }),
+          async (first, isConfiguredAlike, maxDeliveries, steps, other) => {
+            const shared = new Backend({ messagesMs: RETENTION_MS, subscriptionMs: RETENTION_MS });
+            const asked = anInstance(shared, { settings: { maxInFlight: 100 }, topicsMax: 2 });
+            const otherwise = anInstance(shared, {
+              settings: { maxInFlight: 50, maxDeliveries },
+              topicsMax: 9,
+            });
+            const state = await afterSteps(shared, asked, otherwise, [
+              { do: 'open', wish: first, isConfiguredAlike },
+              ...steps,
+            ]);
+            // Who comes again says the same, mostly.
+            const { topics: names, rest: settings, session, granted } = other ?? first;
+            const wanted = [
+              aPrincipal({ subscribe: granted }),
+              state,
+              request(names, settings),
+              session,
+            ] as const;
+            if (!asked.prepareOpening.isDone(...wanted)) return;
+            done += 1;
+            const command = await right(asked.prepareOpening(...wanted));
+            expect(subscription.decide(state, command)).to.deep.equal(E.right([]));
+          },
+        ),
+        { numRuns: runs },
+      );
+      expect(done).to.be.above(runs / 20);
+    });
+
+    it('says so in the usual case: asked for by name, again, with everything as it was or left out', async () => {
+      await backend.publish('orders', 'a');
+      const first = request(['orders', 'new'], { guarantee: 'at_most_once', maxInFlight: 9 });
+      const opened = subscription.decide(subscription.initialState, await right(prepare(first)));
+      const state = replay(subscription, subscription.initialState, E.isRight(opened) ? opened.right : []);
+      const { prepareOpening } = instance;
+      for (const again of [first, request(['new']), request(['orders'], { start: { at: 'earliest' } })]) {
+        expect(prepareOpening.isDone(aPrincipal(), state, again, SESSION)).to.be.true;
+        expect(prepareOpening.isDone(aPrincipal(), state, again, 'another')).to.be.false;
+      }
+      expect(prepareOpening.isDone(aPrincipal(), subscription.initialState, first, SESSION)).to.be.false;
+    });
+
+    it('does not say so where there are more topics than there may be by now', async () => {
+      const few = anInstance(backend, { settings: { maxInFlight: 100, ackTimeoutMs: 30_000 }, topicsMax: 1 });
+      const wanted = request(['orders', 'users']);
+      const opened = subscription.decide(subscription.initialState, await right(prepare(wanted)));
+      const state = replay(subscription, subscription.initialState, E.isRight(opened) ? opened.right : []);
+      expect(few.prepareOpening.isDone(aPrincipal(), state, wanted, SESSION)).to.be.false;
+    });
   });
 });

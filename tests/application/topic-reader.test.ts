@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
 import { taskEither as TE } from 'fp-ts';
 import {
   topicStream,
@@ -7,10 +8,15 @@ import {
   type StoreUnavailable,
   type Stream,
 } from '../../application/ports/event-store.js';
-import { readNext, type Reading, type Room } from '../../application/topic-reader.js';
+import { readNext, toldNext, type Reading, type Room } from '../../application/topic-reader.js';
 import { BEGINNING, before, type Cursor, type Offset, type Recorded } from '../../domain/message/offset.js';
-import { positionAt, type Pending, type TopicPosition } from '../../domain/subscription/topic-position.js';
-import type { MessagesLost, TopicEvent } from '../../domain/topic/topic-events.js';
+import {
+  positionAt,
+  restored,
+  type Pending,
+  type TopicPosition,
+} from '../../domain/subscription/topic-position.js';
+import { isMessage, type MessagesLost, type TopicEvent } from '../../domain/topic/topic-events.js';
 import { aMessage, aTopic, someRetention } from '../support/builders.js';
 import { Backend } from '../support/instance.js';
 import { TEST_START } from '../support/manual-clock.js';
@@ -19,6 +25,11 @@ import { UnreliableStore } from '../support/unreliable-store.js';
 
 const TOPIC = aTopic('orders');
 const ROOMY: Room = { most: 1_000, fresh: 1_000 };
+/** Characters of a payload: a page has room for two of these. */
+const LARGE = 100_000;
+
+/** What a subscriber waits for, of what it was given before. */
+type Waiting = 'nothing' | 'inFlight' | 'due' | 'dueLater';
 
 /** A store that has lost messages from the middle of its topics. */
 class HoledStore extends UnreliableStore {
@@ -79,6 +90,37 @@ describe('Reading what comes next in a topic', () => {
   const places = (reading: Reading | undefined): readonly number[] =>
     reading?.messages.map(({ n }) => n) ?? [];
   const trim = (below: Offset) => right(backend.store.trim(topicStream(TOPIC), below));
+
+  const LOST: MessagesLost = { type: 'MessagesLost', reason: 'storage_rollback' };
+  const RESET: MessagesLost = { type: 'MessagesLost', reason: 'stream_reset' };
+
+  /** The place at time `t` with the number `n`. */
+  const place = (t: number, n: number): Cursor => ({ offset: (t * 1024) as Offset, n });
+  const message = (t: number, n: number): Recorded<TopicEvent> => ({
+    ...place(t, n),
+    event: aMessage({ payload: `${t}` }),
+  });
+  const loss = (t: number, n: number, event: MessagesLost): Recorded<TopicEvent> => ({
+    ...place(t, n),
+    event,
+  });
+
+  /** A topic with exactly these events. */
+  const topicOf = (...events: readonly Recorded<TopicEvent>[]): EventStore => {
+    const stored = new UnreliableStore(backend.store);
+    stored.canPeek = false;
+    stored.read = <Event extends StoredEvent>(_: Stream<Event>, after: Offset, limit: number) =>
+      TE.right(
+        events
+          .filter(({ offset }) => offset > after)
+          .slice(0, limit) as readonly Recorded<StoredEvent>[] as readonly Recorded<Event>[],
+      );
+    const first = events[0];
+    const last = events[events.length - 1];
+    stored.bounds = () =>
+      TE.right({ first: first === undefined ? BEGINNING : before(first), last: last ?? BEGINNING });
+    return stored;
+  };
 
   describe('that was not delivered before', () => {
     it('answers a page of messages and where that leads', async () => {
@@ -241,37 +283,6 @@ describe('Reading what comes next in a topic', () => {
   });
 
   describe('where the storage has lost messages', () => {
-    const LOST: MessagesLost = { type: 'MessagesLost', reason: 'storage_rollback' };
-    const RESET: MessagesLost = { type: 'MessagesLost', reason: 'stream_reset' };
-
-    /** The place at time `t` with the number `n`. */
-    const place = (t: number, n: number): Cursor => ({ offset: (t * 1024) as Offset, n });
-    const message = (t: number, n: number): Recorded<TopicEvent> => ({
-      ...place(t, n),
-      event: aMessage({ payload: `${t}` }),
-    });
-    const loss = (t: number, n: number, event: MessagesLost): Recorded<TopicEvent> => ({
-      ...place(t, n),
-      event,
-    });
-
-    /** A topic with exactly these events. */
-    const topicOf = (...events: readonly Recorded<TopicEvent>[]): EventStore => {
-      const stored = new UnreliableStore(backend.store);
-      stored.canPeek = false;
-      stored.read = <Event extends StoredEvent>(_: Stream<Event>, after: Offset, limit: number) =>
-        TE.right(
-          events
-            .filter(({ offset }) => offset > after)
-            .slice(0, limit) as readonly Recorded<StoredEvent>[] as readonly Recorded<Event>[],
-        );
-      const first = events[0];
-      const last = events[events.length - 1];
-      stored.bounds = () =>
-        TE.right({ first: first === undefined ? BEGINNING : before(first), last: last ?? BEGINNING });
-      return stored;
-    };
-
     const readFrom = (
       topic: EventStore,
       from: Cursor,
@@ -474,6 +485,183 @@ describe('Reading what comes next in a topic', () => {
       const lower = await readFrom(topic, head, head, [place(50, 50), place(101, 2), place(102, 3)]);
       expect(lower?.dropped).to.deep.equal([place(50, 50).offset]);
       expect(places(await readFrom(topic, head, head, [place(101, 2), place(102, 3)]))).to.deep.equal([2, 3]);
+    });
+  });
+
+  describe('that the topic has told just now', () => {
+    /** What can happen to a topic, in the order in which it happened. */
+    type Happening =
+      | { readonly what: 'published'; readonly characters: readonly number[]; readonly expiresAt?: number }
+      /** Where in the topic, from its end. */
+      | { readonly what: 'removed'; readonly back: number }
+      | { readonly what: 'trimmed'; readonly kept: number }
+      /** The storage has lost `count` events, and others had appended `anew` before that was found out. */
+      | { readonly what: 'lost'; readonly count: number; readonly anew: number };
+
+    const characters = fc.oneof(
+      { weight: 6, arbitrary: fc.integer({ min: 1, max: 5 }).map((count) => Array<number>(count).fill(1)) },
+      {
+        weight: 1,
+        arbitrary: fc.integer({ min: 99, max: 102 }).map((count) => Array<number>(count).fill(1)),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.integer({ min: 1, max: 4 }).map((count) => Array<number>(count).fill(LARGE)),
+      },
+    );
+    const published = fc.record({ what: fc.constant('published' as const), characters });
+    const happening: fc.Arbitrary<Happening> = fc.oneof(
+      { weight: 4, arbitrary: published },
+      {
+        weight: 1,
+        arbitrary: fc.record({
+          what: fc.constant('published' as const),
+          characters,
+          expiresAt: fc.constantFrom(TEST_START - 1, TEST_START, TEST_START + 1),
+        }),
+      },
+      { weight: 3, arbitrary: fc.record({ what: fc.constant('removed' as const), back: fc.nat(8) }) },
+      { weight: 1, arbitrary: fc.record({ what: fc.constant('trimmed' as const), kept: fc.nat(8) }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({ what: fc.constant('lost' as const), count: fc.nat(4), anew: fc.nat(6) }),
+      },
+    );
+
+    interface History {
+      /** What is left of the topic. */
+      readonly events: readonly Recorded<TopicEvent>[];
+      /** Every place that somebody may stand at, also where nothing is any more. */
+      readonly places: readonly Cursor[];
+    }
+
+    const historyOf = (happenings: readonly Happening[]): History => {
+      let events: Recorded<TopicEvent>[] = [];
+      const places: Cursor[] = [BEGINNING];
+      let end = BEGINNING;
+      const add = (event: TopicEvent, n = end.n + 1): void => {
+        end = { offset: (end.offset + 1024) as Offset, n };
+        events.push({ ...end, event });
+        places.push(end);
+      };
+      for (const happened of happenings) {
+        switch (happened.what) {
+          case 'published': {
+            const { expiresAt } = happened;
+            for (const count of happened.characters)
+              add(
+                aMessage({ payload: 'x'.repeat(count), ...(expiresAt === undefined ? {} : { expiresAt }) }),
+              );
+            break;
+          }
+          case 'removed':
+            events = events.filter((_, i) => i !== events.length - 1 - happened.back);
+            break;
+          case 'trimmed':
+            events = events.slice(Math.max(0, events.length - happened.kept));
+            break;
+          case 'lost': {
+            // Nothing that comes after a loss is told before the loss is recorded, which counts on from what was known.
+            const reached = end;
+            events = events.slice(0, Math.max(0, events.length - happened.count));
+            const from = events[events.length - 1] ?? BEGINNING;
+            end = { offset: reached.offset, n: from.n };
+            for (let i = 0; i < happened.anew; i++) add(aMessage());
+            const between = { from: { offset: from.offset, n: from.n }, to: reached };
+            add(happened.anew === 0 ? LOST : { ...LOST, between }, Math.max(reached.n, end.n) + 1);
+          }
+        }
+      }
+      return { events, places };
+    };
+
+    const room: fc.Arbitrary<Room> = fc.record({
+      most: fc.constantFrom(1, 2, 5, 100, 1_000),
+      fresh: fc.constantFrom(-1, 0, 1, 2, 5, 100, 1_000),
+      lossesToldTo: fc.option(
+        fc.nat(20).map((t) => (t * 1024) as Offset),
+        { nil: undefined },
+      ),
+    });
+
+    /** Who stands at `next`: with what was given before in flight, or due again, or neither. */
+    const positionOf = (next: Cursor, earlier: readonly Cursor[], waiting: Waiting): TopicPosition => {
+      const cursors = earlier.filter(({ offset }) => offset > 0 && offset <= next.offset).slice(-2);
+      if (waiting === 'nothing' || cursors.length === 0) return positionAt(next);
+      return waiting === 'inFlight'
+        ? restored(next, [{ cursors, attempt: 1, deadline: TEST_START }], [])
+        : restored(
+            next,
+            [],
+            cursors.map((cursor) => ({
+              cursor,
+              attempt: 2,
+              notBefore: TEST_START + (waiting === 'due' ? 0 : 1),
+            })),
+          );
+    };
+
+    it('is answered at once as it would be read', async () => {
+      const runs = 1_000;
+      let answered = 0;
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(happening, { maxLength: 6 }),
+          published,
+          fc.array(fc.record({ what: fc.constant('removed' as const), back: fc.nat(8) }), { maxLength: 1 }),
+          fc.record({ back: fc.nat(12), told: fc.nat(12) }),
+          fc.constantFrom<Waiting>('nothing', 'nothing', 'inFlight', 'due', 'dueLater'),
+          room,
+          async (before, last, removed, { back, told }, waiting, given) => {
+            const { events, places } = historyOf([...before, last, ...removed]);
+            // A feed tells what it finds behind the place that it told last. Who stood there, stands there mostly.
+            const from =
+              places[Math.max(0, places.length - 1 - last.characters.length - (told > 4 ? 0 : told))];
+            const at = back > 4 ? from : places[Math.max(0, places.length - 1 - back)];
+            const batch = events.filter(({ offset }) => offset > (from?.offset ?? 0));
+            // A batch with a loss in it is not told as messages.
+            if (at === undefined || !batch.every(isMessage)) return;
+            const position = positionOf(at, places, waiting);
+            const reading = toldNext(position, batch, given);
+            if (reading === undefined) return;
+            answered += 1;
+            const source = { store: topicOf(...events), retention };
+            const head = batch[batch.length - 1];
+            expect(reading).to.deep.equal(
+              await right(readNext(source, TOPIC, position, head, given, TEST_START)),
+            );
+          },
+        ),
+        { numRuns: runs },
+      );
+      expect(answered).to.be.above(runs / 20);
+    });
+
+    it('is answered at once in the usual case: right behind the position, with room for it', () => {
+      const { events, places } = historyOf([{ what: 'published', characters: [1, 2, 3, 4] }]);
+      const batch = events.filter(isMessage).slice(2);
+      const expected = { messages: batch, attempt: 1, next: places[4], dropped: [], expired: 0 };
+      for (const waiting of ['nothing', 'inFlight'] as const) {
+        const position = positionOf(places[2]!, places, waiting);
+        for (const given of [ROOMY, { most: 2, fresh: 2 }]) {
+          expect(toldNext(position, batch, given)).to.deep.equal(expected);
+        }
+      }
+    });
+
+    it('has to be read where a message is missing in it, so that the gap is told', () => {
+      const { events, places } = historyOf([
+        { what: 'published', characters: [1, 2, 3] },
+        { what: 'removed', back: 1 },
+      ]);
+      expect(toldNext(positionAt(places[0]!), events.filter(isMessage), ROOMY)).to.be.undefined;
+    });
+
+    it('has to be read where something else is to be given before it', () => {
+      const { events, places } = historyOf([{ what: 'published', characters: [1, 2, 3] }]);
+      const batch = events.filter(isMessage).slice(2);
+      expect(toldNext(positionAt(places[1]!), batch, ROOMY)).to.be.undefined;
+      expect(toldNext(positionOf(places[2]!, places, 'due'), batch, ROOMY)).to.be.undefined;
     });
   });
 
