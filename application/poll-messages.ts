@@ -8,7 +8,7 @@ import { BEGINNING, instantOf, toCursor, type Cursor, type Recorded } from '../d
 import type { MessageId } from '../domain/message/message-id.js';
 import { policyOf } from '../domain/delivery/delivery-policy.js';
 import type { ClientId, Identity } from '../domain/subscription/client-id.js';
-import type { SubscriptionEvent } from '../domain/subscription/subscription-events.js';
+import type { SubscriptionEvent, TopicStart } from '../domain/subscription/subscription-events.js';
 import {
   credit,
   isExhausted,
@@ -138,6 +138,7 @@ export const makePollMessages = (dependencies: PollDependencies): PollMessages =
       if (poll.isOf(identity)) poll.onSignal();
     });
   });
+  signals.onMissed(() => waiting.forEach((poll) => poll.onSignal()));
 
   return {
     poll: (principal, request, caller) => () => {
@@ -323,7 +324,8 @@ class Poll implements Linked<Poll> {
     if (state.isOpen && isOpen && session !== POLLS) return loaded;
     const command = await prepareOpening(this.principal, loaded.right.state, this.request, POLLS)();
     if (E.isLeft(command)) return command;
-    const events = subscription.decide(loaded.right.state, command.right);
+    const starts = command.right.starts.map((start) => this.fromItsBegin(start));
+    const events = subscription.decide(loaded.right.state, { ...command.right, starts });
     if (E.isLeft(events)) return events;
     const renewed: readonly SubscriptionEvent[] =
       events.right.length === 0 && this.isSilent(loaded.right)
@@ -334,6 +336,16 @@ class Poll implements Linked<Poll> {
     // Whoever held it on a connection, on whichever instance, is to know.
     if (E.isRight(appended) && isOpen && session !== POLLS) signals.send(identity, POLLS);
     return appended;
+  }
+
+  /**
+   * A poll that was recalled finds out late that its subscription was lost: what `latest` is now may be behind messages
+   * that came since it began.
+   */
+  private fromItsBegin(start: TopicStart): TopicStart {
+    const at = this.followed.find(({ topic }) => topic === start.topic)?.headAtBegin;
+    const isLatest = this.request.start.at === 'latest';
+    return isLatest && at !== undefined && at.offset < start.at.offset ? { ...start, at } : start;
   }
 
   /**
@@ -513,7 +525,7 @@ class Poll implements Linked<Poll> {
 
   /** Nobody is there to receive what was taken: due again at once. At-most-once has lost it, as it says. */
   private async giveBack({ messages, now }: Taking): Promise<Taken> {
-    const { journal, metrics } = this.dependencies;
+    const { journal, metrics, signals } = this.dependencies;
     if (policyOf(this.folded.state.guarantee).recordsBeforeSend) {
       metrics.messagesDropped('connection_lost', messages.length);
       return NOTHING;
@@ -523,6 +535,8 @@ class Poll implements Linked<Poll> {
       // Where this fails as well, they are due when their time is up.
       await journal.execute(this.folded.identity, { ...returning, topic, offsets })();
     }
+    // The client may be back already, and wait in another poll, here or elsewhere.
+    signals.send(this.folded.identity, undefined);
     return NOTHING;
   }
 }
@@ -534,6 +548,8 @@ class Followed implements TopicListener {
   private told: MessageBatch['messages'] | undefined;
   private isTold = false;
   readonly membership: Membership;
+  /** Where the topic stood when the poll began; undefined where this instance did not know. */
+  readonly headAtBegin: Cursor | undefined;
 
   constructor(
     readonly topic: TopicName,
@@ -541,6 +557,7 @@ class Followed implements TopicListener {
     liveTopics: LiveTopics,
   ) {
     this.membership = liveTopics.join(topic, this);
+    this.headAtBegin = this.membership.head();
   }
 
   /** What came since the last look, if that was one batch and nothing else. */

@@ -255,7 +255,9 @@ export const makeSubscriptionJournal = (
 
   const recall: SubscriptionJournal['recall'] = (identity) => {
     const known = remembered.use(identity);
-    return known.recalledUntil > clock.now() ? known.folded : undefined;
+    const leftMs = known.recalledUntil - clock.now();
+    // The clock may have been set back.
+    return leftMs > 0 && leftMs <= RECALLED_MS ? known.folded : undefined;
   };
 
   const append: SubscriptionJournal['append'] =

@@ -2,8 +2,8 @@
  * Sends appends to Valkey in groups: those of one tick share a script call, however many streams they are for.
  * HOT PATH, budget 14 µs per publish (npm run bench). Only one group is under way at a time and the next one grows
  * behind it: that is the group commit, and it needs no timer.
- * At its bounds: a group takes at most GROUP_BYTES_MAX, a call CALL_STREAMS_MAX, and appends beyond QUEUE_BYTES_MAX are
- * refused as not stored.
+ * At its bounds: a group takes at most GROUP_BYTES_MAX, a call what Valkey does in a few milliseconds, in which nobody
+ * else is served, or one append; and appends beyond QUEUE_BYTES_MAX are refused as not stored.
  * Whatever happens, an append is answered within the command timeout of being queued or sent: a group that is not
  * answered in time takes down the socket and with it everything queued behind, which was never sent. With `isDurable`,
  * what was stored is answered once it is on the disk (disk-wait.ts), and everything within the timeout of being queued.
@@ -22,6 +22,8 @@ export interface AppendKind {
   readonly keys: readonly string[];
   /** In front of what is said of each stream. */
   readonly args: readonly string[];
+  /** Streams in one call. */
+  readonly streamsMax: number;
 }
 
 interface Counted {
@@ -74,11 +76,13 @@ interface Call {
   /** How many calls of the group come before it. */
   readonly order: number;
   readonly sections: Section[];
+  texts: number;
+  bytes: number;
 }
 
 /** The newest section of a stream; `isOpen`: more may be stored with it. */
 interface Last {
-  readonly order: number;
+  readonly call: Call;
   readonly section: Section;
   readonly isOpen: boolean;
 }
@@ -88,8 +92,10 @@ type Outcome = 'answered' | 'forgotten' | 'cut';
 
 const GROUP_BYTES_MAX = 4 * 1024 * 1024;
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
-/** About a millisecond of Valkey's time, in which nobody else is served. */
-const CALL_STREAMS_MAX = 100;
+/** An event is two texts: so many events take Valkey about as long as one bulk of the most messages. */
+const CALL_TEXTS_MAX = 2_000;
+/** Of the appends themselves. Where they are large, the entries that are looked at mostly are, too. */
+const CALL_BYTES_MAX = 128 * 1024;
 
 export class AppendQueue {
   private queue: Waiting[] = [];
@@ -164,7 +170,7 @@ export class AppendQueue {
     const { script, keys, args } = argumentsOf(call);
     const code = command === 'EVALSHA' ? script.sha : script.source;
     try {
-      const reply = await this.client.call(command, code, keys.length, ...keys, ...args);
+      const reply = await this.client.call(command, [code, keys.length, ...keys, ...args]);
       call.sections.forEach((section, i) =>
         this.onReply(section, reply as Replied['reply'], i * REPLIES_PER_STREAM),
       );
@@ -259,7 +265,7 @@ const group = (taken: readonly Waiting[]): readonly Call[] => {
   for (const waiting of taken) {
     const { append } = waiting;
     if (!('kind' in append)) {
-      calls.push({ kind: undefined, order: calls.length, sections: [[waiting]] });
+      calls.push(callOf(undefined, calls.length, waiting));
       // What comes behind it may be for the same stream.
       open.clear();
       last.clear();
@@ -267,22 +273,40 @@ const group = (taken: readonly Waiting[]): readonly Call[] => {
     }
     const { kind, key, expected } = append;
     const before = last.get(key);
-    if (before?.isOpen === true && expected === '') {
+    if (before?.isOpen === true && expected === '' && hasRoom(before.call, append)) {
       before.section.push(waiting);
+      count(before.call, append);
       continue;
     }
     let call = open.get(kind);
-    const isFull = call !== undefined && call.sections.length >= CALL_STREAMS_MAX;
-    if (call === undefined || isFull || (before !== undefined && before.order > call.order)) {
-      call = { kind, order: calls.length, sections: [] };
+    const isFull = call === undefined || call.sections.length >= kind.streamsMax || !hasRoom(call, append);
+    if (call === undefined || isFull || (before !== undefined && before.call.order > call.order)) {
+      call = callOf(kind, calls.length);
       calls.push(call);
       open.set(kind, call);
     }
     const section = [waiting];
     call.sections.push(section);
-    last.set(key, { order: call.order, section, isOpen: expected === '' });
+    count(call, append);
+    last.set(key, { call, section, isOpen: expected === '' });
   }
   return calls;
+};
+
+const callOf = (kind: AppendKind | undefined, order: number, ...section: Section): Call => ({
+  kind,
+  order,
+  sections: section.length === 0 ? [] : [section],
+  texts: 0,
+  bytes: 0,
+});
+
+const hasRoom = (call: Call, append: Append): boolean =>
+  call.texts + append.texts.length <= CALL_TEXTS_MAX && call.bytes + bytesOf(append) <= CALL_BYTES_MAX;
+
+const count = (call: Call, append: Append): void => {
+  call.texts += append.texts.length;
+  call.bytes += bytesOf(append);
 };
 
 const argumentsOf = ({ kind, sections }: Call): Pick<WholeCall, 'script' | 'keys' | 'args'> => {

@@ -58,8 +58,8 @@ interface Channel {
 
 /** How often every followed stream is compared with its end in Valkey. */
 const POSITION_CHECK_MS = 5_000;
-/** Ends asked for in one go; more would hold up whoever else asks Valkey something for above a millisecond. */
-const POSITION_CHECK_GROUP = 200;
+/** Ends asked for in one go. Fewer where that takes long: meanwhile Valkey serves nobody else. */
+const POSITION_CHECK_GROUP = { min: 4, max: 200, slowMs: 5, quickMs: 2 };
 /** Channels in one SUBSCRIBE. There may be more than a call can have arguments. */
 const SUBSCRIBE_GROUP = 1_000;
 const REPAIR_PAGE = 500;
@@ -73,6 +73,7 @@ export class ValkeyEventFeed implements EventFeed {
     { readonly names: string[]; readonly done: Promise<StoreUnavailable | undefined> } | undefined;
   private readonly timer: NodeJS.Timeout;
   private isChecking = false;
+  private checkedAtOnce = 16;
   private isCheckWanted = false;
   /** Which connection of pub/sub this is, and the last one on which every channel was subscribed to. */
   private connectionNumber = 0;
@@ -330,8 +331,10 @@ export class ValkeyEventFeed implements EventFeed {
     while (this.isCheckWanted && this.connection.reads.status === 'ready') {
       this.isCheckWanted = false;
       const all = [...this.channels.values()];
-      for (let i = 0; i < all.length; i += POSITION_CHECK_GROUP) {
-        await this.checkGroup(all.slice(i, i + POSITION_CHECK_GROUP));
+      for (let i = 0; i < all.length;) {
+        const group = all.slice(i, i + this.checkedAtOnce);
+        i += group.length;
+        await this.checkGroup(group);
       }
     }
     this.isChecking = false;
@@ -342,10 +345,12 @@ export class ValkeyEventFeed implements EventFeed {
     if (checked.length === 0) return;
     const before = checked.map(({ last }) => last);
     const { subscribedOn } = this;
+    const askedAt = performance.now();
     const ends = await readEnds(
       this.connection,
       checked.map(({ stream }) => this.names.key(stream)),
     );
+    this.adaptCheck(performance.now() - askedAt);
     if (E.isLeft(ends)) return;
     const suspects: Promise<void>[] = [];
     for (const [i, channel] of checked.entries()) {
@@ -355,6 +360,13 @@ export class ValkeyEventFeed implements EventFeed {
     await Promise.all(suspects);
   }
 
+  /** What a group costs depends on how large the messages are: Valkey looks at the first and the last of each topic. */
+  private adaptCheck(tookMs: number): void {
+    const { min, max, slowMs, quickMs } = POSITION_CHECK_GROUP;
+    if (tookMs > slowMs) this.checkedAtOnce = Math.max(min, Math.floor(this.checkedAtOnce / 2));
+    else if (tookMs < quickMs) this.checkedAtOnce = Math.min(max, this.checkedAtOnce * 2);
+  }
+
   /** `before` is where the channel was when it was asked where its stream ends, which is at `end`. */
   private async checkPosition(
     channel: Channel,
@@ -362,6 +374,7 @@ export class ValkeyEventFeed implements EventFeed {
     end: Cursor | undefined,
     subscribedOn: number,
   ): Promise<void> {
+    if (end === undefined) this.logger.warn('feed_check_failed', { channel: channel.name });
     if (before === undefined || end === undefined || channel.last === undefined) return;
     if (end.n < before.n || end.offset < before.offset) {
       // It had come further when we asked. From now on it ends there again, or behind it.

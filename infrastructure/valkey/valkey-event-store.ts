@@ -256,6 +256,10 @@ export class ValkeyEventStore implements EventStore {
   }
 }
 
+/** Of a topic the oldest and the newest message are looked at, of a journal its newest event: small, mostly. */
+const TOPICS_IN_CALL_MAX = 32;
+const JOURNALS_IN_CALL_MAX = 100;
+
 type AppendKinds = Readonly<Record<Stream['kind'] | 'newSubscription', AppendKind>>;
 
 const kindsOf = (names: KeyNames, retention: RetentionSettings): AppendKinds => {
@@ -265,11 +269,16 @@ const kindsOf = (names: KeyNames, retention: RetentionSettings): AppendKinds => 
   const keys = [names.key(CATALOGUE)];
   const unlisted = ['', '', ''];
   const idle = String(retention.subscriptionMs);
-  const journal = { keys, args: [bodyField(CATALOGUE), '', idle, '', '', ...unlisted] };
+  const journal = {
+    keys,
+    streamsMax: JOURNALS_IN_CALL_MAX,
+    args: [bodyField(CATALOGUE), '', idle, '', '', ...unlisted],
+  };
   return {
     topic: {
       script: APPEND,
       keys,
+      streamsMax: TOPICS_IN_CALL_MAX,
       args: [
         bodyField(anyTopic),
         channelEnd,
@@ -283,7 +292,12 @@ const kindsOf = (names: KeyNames, retention: RetentionSettings): AppendKinds => 
     },
     newSubscription: { script: APPEND, ...journal },
     subscription: { script: APPEND_TO_SUBSCRIPTION, ...journal },
-    catalogue: { script: APPEND, keys, args: [bodyField(CATALOGUE), channelEnd, '', '', '', ...unlisted] },
+    catalogue: {
+      script: APPEND,
+      keys,
+      streamsMax: 1,
+      args: [bodyField(CATALOGUE), channelEnd, '', '', '', ...unlisted],
+    },
   };
 };
 

@@ -3,7 +3,7 @@
  * one for each, they would be a tenth of what an idle socket takes of the memory.
  */
 import type { Cancel, Clock } from '../../application/ports/clock.js';
-import type { Instant } from '../../domain/time.js';
+import type { Instant, Milliseconds } from '../../domain/time.js';
 
 /** Who may stay until a token is over. */
 export interface Expiring {
@@ -11,6 +11,9 @@ export interface Expiring {
   readonly expiresAt: Instant | undefined;
   leave(reason: 'token_expired'): unknown;
 }
+
+/** Everybody is looked at this often at most: so much later may a client be sent away. */
+const LOOK_MS: Milliseconds = 100;
 
 export class TokenExpiries {
   private cancel: Cancel | undefined;
@@ -25,10 +28,11 @@ export class TokenExpiries {
 
   /** Somebody's token is over at this instant. */
   watch(expiresAt: Instant): void {
-    if (expiresAt >= this.wakeAt) return;
+    const wakeAt = Math.ceil(expiresAt / LOOK_MS) * LOOK_MS;
+    if (wakeAt >= this.wakeAt) return;
     this.stop();
-    this.wakeAt = expiresAt;
-    this.cancel = this.clock.after(Math.max(0, expiresAt - this.clock.now()), () => this.look());
+    this.wakeAt = wakeAt;
+    this.cancel = this.clock.after(Math.max(0, wakeAt - this.clock.now()), () => this.look());
   }
 
   stop(): void {

@@ -59,10 +59,25 @@ describe('AppendQueue', () => {
           right(opened.store.append(topicStream(aTopic(`t${i}`)), messages(2, i))),
         ),
       );
-      expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(3);
+      expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(Math.ceil(250 / 32));
       expect(answers.map((places) => places.map(({ n }) => n))).to.deep.equal(Array(250).fill([1, 2]));
       const last = await right(opened.store.read(topicStream(aTopic('t249')), NO_OFFSET, 10));
       expect(last.map(({ event }) => payloadOf(event))).to.deep.equal(['249', '250']);
+    });
+
+    it('of any number of small events into calls of a few thousand', async () => {
+      const calls = await commandCalls(admin, 'evalsha');
+      const bulk = messages(1_000).map((event) => ({ ...event, payload: '1' }));
+      const answers = await Promise.all(
+        Array.from({ length: 150 }, (_, i) =>
+          right(opened.store.append(topicStream(aTopic(`t${i % 50}`)), bulk)),
+        ),
+      );
+      expect(answers.map((places) => places.length)).to.deep.equal(Array(150).fill(1_000));
+      expect(answers.map((places) => places[0]?.n)).to.deep.equal(
+        Array.from({ length: 150 }, (_, i) => 1 + 1_000 * Math.floor(i / 50)),
+      );
+      expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(150);
     });
 
     it('that wait for a group under way into the next one', async () => {

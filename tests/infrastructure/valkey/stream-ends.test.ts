@@ -37,7 +37,20 @@ describe('Many streams in Valkey', () => {
       ),
     );
     expect(ends).to.deep.equal(alone.map(({ last }) => last));
-    expect(ends.map(({ n }) => n)).to.deep.equal([0, 3, 5, 1, 3]);
+    expect(ends.map((end) => end?.n)).to.deep.equal([0, 3, 5, 1, 3]);
+  });
+
+  it('are said of every stream but the one whose key holds something else', async () => {
+    const { connection, names, store } = opened;
+    const [full, other] = ['full', 'other'].map((name) => topicStream(aTopic(name))) as [
+      TopicStream,
+      TopicStream,
+    ];
+    await right(store.append(full, messages(3)));
+    await connection.reads.set(names.key(other), 'somebody else has put this here');
+    const keys = [full, other, full].map((stream) => names.key(stream));
+    const ends = await right(() => readEnds(connection, keys));
+    expect(ends.map((end) => end?.n)).to.deep.equal([3, undefined, 3]);
   });
 
   describe('that are followed, more of them than a question or a SUBSCRIBE takes', () => {

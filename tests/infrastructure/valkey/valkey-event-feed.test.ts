@@ -233,6 +233,27 @@ describe('ValkeyEventFeed', () => {
   });
 
   describe('is not led astray by others', () => {
+    it('where the key of one topic holds something else, the others go on', async () => {
+      const invoices = topicStream(aTopic('invoices'));
+      const told: number[] = [];
+      const followings = [
+        opened.feed.follow(invoices, () => undefined),
+        opened.feed.follow(orders, (events) => told.push(...events.map(({ n }) => n))),
+      ];
+      await right(opened.store.append(invoices, messages(1)));
+      for (const following of followings) await right(following.start);
+      await right(opened.store.append(orders, messages(1)));
+      await opened.connection.commands.set(opened.names.key(invoices), 'somebody else has put this here');
+      const { subscriber } = opened.connection;
+      const isBack = once(subscriber, 'ready');
+      opened.connection.reset(subscriber);
+      await isBack;
+      await right(opened.store.append(orders, messages(1, 2)));
+      await eventually(() => expect(told).to.deep.equal([1, 2]));
+      expect(opened.logger.of('feed_check_failed')).not.to.be.empty;
+      for (const following of followings) following.stop();
+    });
+
     it('skips an entry that somebody else has added to the stream', async () => {
       const told = await follow(orders);
       const key = opened.names.key(orders);

@@ -26,42 +26,42 @@ describe('TokenExpiries', () => {
   it('sends everybody away at the instant at which their token is over, in whichever order they came', () => {
     const { clock, left, come } = installation();
     for (const [name, afterMs] of [
-      ['c', 300],
-      ['a', 100],
-      ['d', 400],
-      ['b', 200],
-      ['also b', 200],
+      ['c', 3000],
+      ['a', 1000],
+      ['d', 4000],
+      ['b', 2000],
+      ['also b', 2000],
     ] as const) {
       come(name, afterMs);
     }
-    clock.advance(250);
+    clock.advance(2500);
     expect(left).to.deep.equal([
-      ['a', 100],
-      ['b', 200],
-      ['also b', 200],
+      ['a', 1000],
+      ['b', 2000],
+      ['also b', 2000],
     ]);
-    come('e', 350);
-    clock.advance(1_000);
+    come('e', 3500);
+    clock.advance(10_000);
     expect(left.slice(3)).to.deep.equal([
-      ['c', 300],
-      ['e', 350],
-      ['d', 400],
+      ['c', 3000],
+      ['e', 3500],
+      ['d', 4000],
     ]);
     expect(clock.waiting).to.equal(0);
   });
 
   it('sends nobody away who has left or has a newer token, and goes on with the others', () => {
     const { clock, clients, left, come } = installation();
-    come('left', 100);
-    come('renewed', 100);
+    come('left', 1000);
+    come('renewed', 1000);
     come('stays', undefined);
-    come('other', 150);
+    come('other', 1500);
     clients.delete('left');
-    come('renewed', 500);
-    clock.advance(499);
-    expect(left).to.deep.equal([['other', 150]]);
+    come('renewed', 5000);
+    clock.advance(4_999);
+    expect(left).to.deep.equal([['other', 1500]]);
     clock.advance(1);
-    expect(left.slice(1)).to.deep.equal([['renewed', 500]]);
+    expect(left.slice(1)).to.deep.equal([['renewed', 5000]]);
     expect(clock.waiting).to.equal(0);
   });
 
