@@ -76,7 +76,7 @@ module.exports = {
     {
       name: 'resolvable',
       comment:
-        'An unresolved import silently satisfies every other rule. A peer of the benchmark is installed elsewhere, ' +
+        'An unresolved import silently satisfies every other rule. A peer of the benchmark is installed in its own folder, ' +
         'on demand, and what it imports is no dependency of this project.',
       severity: 'error',
       from: { pathNot: '^benchmarks/peers/socket\\.io/' },
