@@ -117,8 +117,8 @@ export interface PollDependencies {
   readonly random: () => number;
 }
 
-/** How long an acknowledgement may go unnoticed by a poll that has no room for what there is. */
-const ROOM_CHECK_MS: Milliseconds = 1_000;
+/** How soon the journal is looked at again where there was no room for what there is, or where it could not be read. */
+const LOOK_AGAIN_MS: Milliseconds = 1_000;
 
 type Taken = Pick<PollAnswer, 'messages' | 'gaps'>;
 
@@ -291,9 +291,12 @@ class Poll implements Linked<Poll> {
   private async makeReady(): Promise<SubscribeRefusal | undefined> {
     if (!this.isOpened || this.isToBeRefreshed) {
       const opened = this.isOpened ? await this.refreshed() : await this.open();
-      if (E.isLeft(opened)) return opened.left;
-      this.folded = opened.right;
-      this.isOpened = true;
+      if (E.isRight(opened)) {
+        this.folded = opened.right;
+        this.isOpened = true;
+      } else if (!this.isOpened || opened.left._tag !== 'StoreUnavailable') return opened.left;
+      // It is open and waits: the storage may be away for as long as it does.
+      else this.isStale = true;
     }
     for (const topic of this.folded.state.positions.keys()) this.follow(topic);
     for (const topic of this.created) this.follow(topic);
@@ -376,14 +379,14 @@ class Poll implements Linked<Poll> {
     const { clock } = this.dependencies;
     if (this.isWoken) return Promise.resolve();
     const now = clock.now();
-    let wakeAt = until;
+    let wakeAt = this.isStale ? Math.min(until, now + LOOK_AGAIN_MS) : until;
     for (const { topic, membership } of this.followed) {
       const position = this.positionIn(topic);
       if (position === undefined) continue;
       wakeAt = Math.min(wakeAt, nextWake(position) ?? until);
       // There is more, but no room for it.
       if ((membership.head()?.offset ?? 0) > position.next.offset)
-        wakeAt = Math.min(wakeAt, now + ROOM_CHECK_MS);
+        wakeAt = Math.min(wakeAt, now + LOOK_AGAIN_MS);
     }
     return new Promise((resolve) => {
       const cancel = clock.after(Math.max(0, wakeAt - now), resolve);

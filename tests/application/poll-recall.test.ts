@@ -57,6 +57,22 @@ describe('A poll that is recalled', () => {
     expect(attempts(answer())).to.deep.equal([2]);
   });
 
+  it('goes on waiting where signals were missed and the storage is still away, and looks again', async () => {
+    await backend.publish('orders', 'a');
+    const given = await here.poll({ timeoutMs: 1_000 });
+    here.signals.isCut = true;
+    await right(elsewhere.settle({ type: 'Reject', ids: idsOf(given), delayMs: 0 }));
+    const answer = waiting();
+    await settle();
+    here.store.fault = () => 'not_stored';
+    here.signals.mend();
+    await backend.pass(3_000);
+    expect(answer()).to.be.undefined;
+    here.store.fault = () => undefined;
+    await backend.pass(2_000);
+    expect(attempts(answer())).to.deep.equal([2]);
+  });
+
   it('misses nothing that came since it began where its subscription was lost before that', async () => {
     await backend.publish('orders', 'before');
     await here.poll({ timeoutMs: 1_000 });
