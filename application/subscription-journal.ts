@@ -17,6 +17,7 @@ import {
 import { replay } from '../domain/decider.js';
 import type { Instant, Milliseconds } from '../domain/time.js';
 import type { Clock } from './ports/clock.js';
+import { RecentMap } from './recent-map.js';
 import {
   subscriptionStream,
   type Durability,
@@ -140,47 +141,13 @@ export const begunAnew = (folded: Folded, actual: Cursor): Folded => ({
   eventsSinceSnapshot: EVENTS_BEFORE_SNAPSHOT,
 });
 
-/** What is known of one subscription. `folded` is undefined before it was read. */
+/** What is known of a subscription that was folded lately. `folded` is undefined before it was read. */
 interface Remembered {
   folded: Folded | undefined;
   /** Until when nobody need be asked whether it is still so. */
   recalledUntil: Instant;
   /** How often somebody else may have written to it. */
   doubts: number;
-}
-
-/**
- * The subscriptions that were folded last, so that a poll, and the acknowledgement after it, read what is new of a
- * journal instead of all of it, or nothing. Kept in two halves, of which the older one goes as a whole: a map that
- * always gives up its oldest entry is always being built anew.
- */
-class RecentlyFolded {
-  private recent = new Map<string, Remembered>();
-  private earlier = new Map<string, Remembered>();
-
-  /** Used now, so kept for longer than others. */
-  use(identity: Identity): Remembered {
-    const key = keyOf(identity);
-    const recent = this.recent.get(key);
-    if (recent !== undefined) return recent;
-    const known = this.earlier.get(key) ?? { folded: undefined, recalledUntil: 0, doubts: 0 };
-    this.recent.set(key, known);
-    if (this.recent.size >= REMEMBERED_MAX / 2) {
-      this.earlier = this.recent;
-      this.recent = new Map();
-    }
-    return known;
-  }
-
-  /** Somebody else may have written to it. */
-  doubt(identity: Identity): void {
-    const key = keyOf(identity);
-    doubt(this.recent.get(key) ?? this.earlier.get(key));
-  }
-
-  doubtAll(): void {
-    for (const half of [this.recent, this.earlier]) half.forEach(doubt);
-  }
 }
 
 const doubt = (known: Remembered | undefined): void => {
@@ -199,9 +166,19 @@ export const makeSubscriptionJournal = (
   { store, signals, clock }: JournalDependencies,
   settings: JournalSettings = { isAtMostOnceSynced: true },
 ): SubscriptionJournal => {
-  const remembered = new RecentlyFolded();
-  signals.onSignal((identity) => remembered.doubt(identity));
-  signals.onMissed(() => remembered.doubtAll());
+  // So that a poll, and the acknowledgement after it, read what is new of a journal instead of all of it, or nothing.
+  const remembered = new RecentMap<string, Remembered>(REMEMBERED_MAX);
+  signals.onSignal((identity) => doubt(remembered.peek(keyOf(identity))));
+  signals.onMissed(() => remembered.forEach(doubt));
+
+  const rememberedOf = (identity: Identity): Remembered => {
+    const key = keyOf(identity);
+    const known = remembered.use(key);
+    if (known !== undefined) return known;
+    const unknown: Remembered = { folded: undefined, recalledUntil: 0, doubts: 0 };
+    remembered.set(key, unknown);
+    return unknown;
+  };
 
   /** `doubtsBefore`: when it began to be read or appended to. What somebody has written since may be missing in it. */
   const remember = (known: Remembered, folded: Folded, doubtsBefore: number): void => {
@@ -244,7 +221,7 @@ export const makeSubscriptionJournal = (
     );
 
   const load: SubscriptionJournal['load'] = (identity) => async () => {
-    const known = remembered.use(identity);
+    const known = rememberedOf(identity);
     const { folded, doubts } = known;
     const read = folded === undefined ? E.right(undefined) : await loadOn(folded);
     if (E.isLeft(read)) return read;
@@ -254,7 +231,7 @@ export const makeSubscriptionJournal = (
   };
 
   const recall: SubscriptionJournal['recall'] = (identity) => {
-    const known = remembered.use(identity);
+    const known = rememberedOf(identity);
     const leftMs = known.recalledUntil - clock.now();
     // The clock may have been set back.
     return leftMs > 0 && leftMs <= RECALLED_MS ? known.folded : undefined;
@@ -268,7 +245,7 @@ export const makeSubscriptionJournal = (
       const stream = subscriptionStream(identity);
       const isLong = !isHeldElsewhere && folded.eventsSinceSnapshot + events.length > EVENTS_BEFORE_SNAPSHOT;
       const all = isLong ? [...events, toSnapshot(state)] : events;
-      const known = remembered.use(identity);
+      const known = rememberedOf(identity);
       const { doubts } = known;
       const durability = durabilityOf(folded.state, settings);
       const cursors = await store.append(stream, all, { expected: folded.at, durability })();

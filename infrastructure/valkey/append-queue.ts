@@ -62,6 +62,7 @@ export type AppendAnswer = Replied | StoreUnavailable;
 
 interface Waiting {
   readonly append: Append;
+  readonly bytes: number;
   /** Since when, in ms; 0 where nobody asks. */
   readonly since: number;
   readonly answer: (answer: AppendAnswer) => void;
@@ -119,7 +120,7 @@ export class AppendQueue {
     this.queuedBytes += bytes;
     const since = this.disk === undefined ? 0 : performance.now();
     return new Promise((answer) => {
-      this.queue.push({ append, since, answer });
+      this.queue.push({ append, bytes, since, answer });
       this.schedule();
     });
   }
@@ -219,13 +220,13 @@ export class AppendQueue {
   }
 
   private takeGroup(): readonly Waiting[] {
-    let bytes = 0;
+    let groupBytes = 0;
     let count = 0;
-    for (const { append } of this.queue) {
-      bytes += bytesOf(append);
-      if (count > 0 && bytes > GROUP_BYTES_MAX) break;
+    for (const { bytes } of this.queue) {
+      groupBytes += bytes;
+      if (count > 0 && groupBytes > GROUP_BYTES_MAX) break;
       count += 1;
-      this.queuedBytes -= bytesOf(append);
+      this.queuedBytes -= bytes;
     }
     const taken = this.queue.slice(0, count);
     this.queue = this.queue.slice(count);
@@ -273,13 +274,13 @@ const group = (taken: readonly Waiting[]): readonly Call[] => {
     }
     const { kind, key, expected } = append;
     const before = last.get(key);
-    if (before?.isOpen === true && expected === '' && hasRoom(before.call, append)) {
+    if (before?.isOpen === true && expected === '' && hasRoom(before.call, waiting)) {
       before.section.push(waiting);
-      count(before.call, append);
+      count(before.call, waiting);
       continue;
     }
     let call = open.get(kind);
-    const isFull = call === undefined || call.sections.length >= kind.streamsMax || !hasRoom(call, append);
+    const isFull = call === undefined || call.sections.length >= kind.streamsMax || !hasRoom(call, waiting);
     if (call === undefined || isFull || (before !== undefined && before.call.order > call.order)) {
       call = callOf(kind, calls.length);
       calls.push(call);
@@ -287,7 +288,7 @@ const group = (taken: readonly Waiting[]): readonly Call[] => {
     }
     const section = [waiting];
     call.sections.push(section);
-    count(call, append);
+    count(call, waiting);
     last.set(key, { call, section, isOpen: expected === '' });
   }
   return calls;
@@ -301,12 +302,12 @@ const callOf = (kind: AppendKind | undefined, order: number, ...section: Section
   bytes: 0,
 });
 
-const hasRoom = (call: Call, append: Append): boolean =>
-  call.texts + append.texts.length <= CALL_TEXTS_MAX && call.bytes + bytesOf(append) <= CALL_BYTES_MAX;
+const hasRoom = (call: Call, { append, bytes }: Waiting): boolean =>
+  call.texts + append.texts.length <= CALL_TEXTS_MAX && call.bytes + bytes <= CALL_BYTES_MAX;
 
-const count = (call: Call, append: Append): void => {
+const count = (call: Call, { append, bytes }: Waiting): void => {
   call.texts += append.texts.length;
-  call.bytes += bytesOf(append);
+  call.bytes += bytes;
 };
 
 const argumentsOf = ({ kind, sections }: Call): Pick<WholeCall, 'script' | 'keys' | 'args'> => {

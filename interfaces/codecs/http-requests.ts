@@ -2,6 +2,7 @@
 import { either as E, function as F } from 'fp-ts';
 import * as t from 'io-ts';
 import { DEFAULT_CLIENT_ID, type PollRequest } from '../../application/poll-messages.js';
+import { RecentMap } from '../../application/recent-map.js';
 import type { Settling } from '../../application/settling.js';
 import type { ClientId } from '../../domain/subscription/client-id.js';
 import { LATEST } from '../../domain/subscription/start.js';
@@ -26,7 +27,6 @@ const POLL_TIMEOUT_SECONDS_DEFAULT = 30;
 
 /** Clients poll with the same query again and again; what is longer than this is rare, and decoded each time. */
 const KEPT_CHARACTERS_MAX = 512;
-/** Kept in two halves, of which the older one goes as a whole. */
 const KEPT_MAX = 2_000;
 
 /**
@@ -37,19 +37,14 @@ export const pollQueryDecoder = (
   timeoutMaxMs: Milliseconds,
 ): ((query: string) => E.Either<Problem, PollRequest>) => {
   const decodePoll = pollDecoder(timeoutMaxMs);
-  let recent = new Map<string, E.Either<Problem, PollRequest>>();
-  let earlier = recent;
+  const kept = new RecentMap<string, E.Either<Problem, PollRequest>>(KEPT_MAX);
   return (query) => {
-    const known = recent.get(query) ?? earlier.get(query);
+    const known = kept.use(query);
     if (known !== undefined) return known;
     const decoded = decodePoll(new URLSearchParams(query));
     // A token in a query is nothing to be kept.
     if (query.length > KEPT_CHARACTERS_MAX || query.includes('token')) return decoded;
-    recent.set(query, decoded);
-    if (recent.size >= KEPT_MAX / 2) {
-      earlier = recent;
-      recent = new Map();
-    }
+    kept.set(query, decoded);
     return decoded;
   };
 };

@@ -1,19 +1,12 @@
 /** nginx with Nchan: POST or WebSocket to publish, WebSocket or long-poll to subscribe; it has no acknowledgements. */
-import { clientFrame, TEXT } from '../client-frames.js';
 import { HttpConnection } from '../http-connection.js';
 import type { Job } from '../job.js';
 import { payloadOf } from '../payload.js';
 import { RequestTemplate } from '../request-template.js';
 import { WebSocket } from '../web-socket.js';
 import { openHttpLane } from './http-lane.js';
-import type {
-  Lane,
-  LaneSettings,
-  Receiver,
-  ReceiverEvents,
-  ReceiverSettings,
-  ServiceClient,
-} from './service-client.js';
+import { openSocketLane } from './socket-lane.js';
+import type { Receiver, ReceiverEvents, ReceiverSettings, ServiceClient } from './service-client.js';
 
 export const nchan: ServiceClient = {
   bulkMax: 1,
@@ -24,7 +17,7 @@ export const nchan: ServiceClient = {
       `Content-Length: ${payload.length}\r\n\r\n${payload}`;
     return openHttpLane(job.port, new RequestTemplate(Buffer.from(request), topics));
   },
-  openSocketLane: (job, settings) => openSocketLane(job, settings),
+  openSocketLane: (job, settings) => openPublisher(job, settings),
   openSocket: async (job, { topic }, { onMessage, onReceived, onFailure }) => {
     const socket = await WebSocket.open(
       { port: job.port, path: `/sub/${topic}`, headers: '' },
@@ -36,29 +29,11 @@ export const nchan: ServiceClient = {
 };
 
 /** The topic is in the address of the socket, and every message is answered with the state of its channel. */
-const openSocketLane = async (job: Job, { topics }: LaneSettings): Promise<Lane> => {
+const openPublisher: ServiceClient['openLane'] = async (job, { topics }) => {
   if (topics.count !== 1) throw new Error('a socket publishes to one topic');
   const template = new RequestTemplate(Buffer.from(payloadOf(job.sizes.payloadBytes)), topics);
-  let onAnswer: (failure: string | undefined) => void = () => undefined;
-  const socket = await WebSocket.open(
-    { port: job.port, path: `/pub/${topics.name(0)}`, headers: '' },
-    {
-      onText: (bytes, start, end) => {
-        const reply = bytes.toString('latin1', start, end);
-        onAnswer(reply.startsWith('queued messages') ? undefined : reply);
-      },
-      onReceived: () => undefined,
-      onFailure: (what) => onAnswer(what),
-    },
-  );
-  return {
-    template,
-    send: (answered) => {
-      onAnswer = answered;
-      socket.write(clientFrame(TEXT, template.bytes));
-    },
-    close: () => socket.close(),
-  };
+  const address = { port: job.port, path: `/pub/${topics.name(0)}`, headers: '' };
+  return openSocketLane(template, 'queued messages', (events) => WebSocket.open(address, events));
 };
 
 const LAST_MODIFIED = 'Last-Modified: ';

@@ -3,19 +3,13 @@ import { HttpConnection } from '../http-connection.js';
 import type { Job } from '../job.js';
 import { MARK, payloadOf } from '../payload.js';
 import { RequestTemplate } from '../request-template.js';
-import { AckFrames, clientFrame, TEXT, textFrame } from '../client-frames.js';
+import { AckFrames, textFrame } from '../client-frames.js';
 import { userToken } from '../user-token.js';
 import { WebSocket, type WebSocketEvents } from '../web-socket.js';
 import { openHttpLane } from './http-lane.js';
+import { openSocketLane } from './socket-lane.js';
 import { Replies } from './replies.js';
-import type {
-  Lane,
-  LaneSettings,
-  Receiver,
-  ReceiverEvents,
-  ReceiverSettings,
-  ServiceClient,
-} from './service-client.js';
+import type { Receiver, ReceiverEvents, ReceiverSettings, ServiceClient } from './service-client.js';
 
 /** Every frame names its type first, and no other type begins with an m. */
 const TYPE_AT = '{"type":"'.length;
@@ -31,27 +25,11 @@ const POLL_MESSAGES = 1000;
 /** One for all sockets: what one of them has received is acknowledged before the next one reads. */
 const acks = new AckFrames('{"type":"ack","message_id":"', '"}');
 
-const openSocketLane = async (job: Job, { topics, batch }: LaneSettings): Promise<Lane> => {
+const openPublisher: ServiceClient['openLane'] = async (job, { topics, batch }) => {
   if (batch !== 1) throw new Error('a publish frame has one message');
   const text = `{"type":"publish","topic":"${topics.name(0)}","payload":${payloadOf(job.sizes.payloadBytes)}}`;
   const template = new RequestTemplate(Buffer.from(text), topics);
-  let onAnswer: (failure: string | undefined) => void = () => undefined;
-  const socket = await openWebSocket(job, job.apiKey, {
-    onText: (bytes, start, end) => {
-      const reply = bytes.toString('latin1', start, end);
-      onAnswer(reply.startsWith('{"type":"published"') ? undefined : reply);
-    },
-    onReceived: () => undefined,
-    onFailure: (what) => onAnswer(what),
-  });
-  return {
-    template,
-    send: (answered) => {
-      onAnswer = answered;
-      socket.write(clientFrame(TEXT, template.bytes));
-    },
-    close: () => socket.close(),
-  };
+  return openSocketLane(template, '{"type":"published"', (events) => openWebSocket(job, job.apiKey, events));
 };
 
 const openSocket = async (
@@ -141,7 +119,7 @@ export const pulsar: ServiceClient = {
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
     return openHttpLane(job.port, new RequestTemplate(Buffer.from(request), topics));
   },
-  openSocketLane,
+  openSocketLane: openPublisher,
   openSocket,
   openPoller,
 };

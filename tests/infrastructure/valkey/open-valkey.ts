@@ -1,7 +1,7 @@
 /** The Valkey adapters over a real Valkey, as the composition root puts them together, each opening with its own keys. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../../application/ports/logger.js';
-import type { RetentionSettings, Stream } from '../../../application/ports/event-store.js';
+import type { EventStore, RetentionSettings, Stream } from '../../../application/ports/event-store.js';
 import { keyNames, type KeyNames } from '../../../infrastructure/valkey/keys.js';
 import { LostMessages } from '../../../infrastructure/valkey/lost-messages.js';
 import { ValkeyConnection } from '../../../infrastructure/valkey/valkey-connection.js';
@@ -98,6 +98,16 @@ export const openSharedValkey = async (
   retention?: RetentionSettings,
   overrides: Partial<ValkeySettings> = {},
 ): Promise<OpenedValkey> => openValkey(someSettings(await sharedValkey(), overrides), retention);
+
+/** Stores as always and tells nobody: what happens to a message that pub/sub loses. */
+export const untoldStore = ({ connection, names, lost, logger }: OpenedValkey): EventStore =>
+  new ValkeyEventStore(
+    connection,
+    { ...names, channel: () => 'nobody-listens-here' },
+    someRetention(),
+    lost,
+    logger,
+  );
 
 /** The same, with what a contract test may do to it. */
 export const openWithDisasters = async (

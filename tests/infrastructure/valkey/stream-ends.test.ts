@@ -1,11 +1,10 @@
 import { expect } from 'chai';
 import { topicStream, type EventStore } from '../../../application/ports/event-store.js';
-import { ValkeyEventStore } from '../../../infrastructure/valkey/valkey-event-store.js';
 import { readEnds } from '../../../infrastructure/valkey/stream-ends.js';
-import { aTopic, messages, someRetention } from '../../support/builders.js';
+import { aTopic, messages } from '../../support/builders.js';
 import { eventually } from '../../support/eventually.js';
 import { right } from '../../support/task-either.js';
-import { openSharedValkey, type OpenedValkey } from './open-valkey.js';
+import { openSharedValkey, untoldStore, type OpenedValkey } from './open-valkey.js';
 
 /** Above the interval of the position check. */
 const POSITION_CHECKED_MS = 7_000;
@@ -94,16 +93,7 @@ describe('Many streams in Valkey', () => {
     });
 
     it('are all found out about where pub/sub has lost something', async () => {
-      const { connection, names, lost, logger } = opened;
-      await appendToSome(
-        new ValkeyEventStore(
-          connection,
-          { ...names, channel: () => 'nobody-listens-here' },
-          someRetention(),
-          lost,
-          logger,
-        ),
-      );
+      await appendToSome(untoldStore(opened));
       await expectTold([1], POSITION_CHECKED_MS);
     });
   });

@@ -9,15 +9,14 @@ import {
   type Stream,
 } from '../../../application/ports/event-store.js';
 import { NO_OFFSET, type Recorded } from '../../../domain/message/offset.js';
-import { ValkeyEventStore } from '../../../infrastructure/valkey/valkey-event-store.js';
 import { describeEventFeed } from '../../contracts/event-feed.contract.js';
-import { aTopic, messages, someRetention } from '../../support/builders.js';
+import { aTopic, messages } from '../../support/builders.js';
 import { ChaosProxy } from '../../support/chaos-proxy.js';
 import { eventually } from '../../support/eventually.js';
 import { sharedValkey } from '../../support/shared-valkey.js';
 import { left, right } from '../../support/task-either.js';
 import { startValkey } from '../../support/valkey-server.js';
-import { openSharedValkey, openValkey, someSettings, type OpenedValkey } from './open-valkey.js';
+import { openSharedValkey, openValkey, someSettings, untoldStore, type OpenedValkey } from './open-valkey.js';
 import { connectAsAdmin } from './valkey-admin.js';
 
 describeEventFeed('ValkeyEventFeed', () => openSharedValkey());
@@ -52,16 +51,6 @@ describe('ValkeyEventFeed', () => {
   const append = (count: number, from = 1, store: EventStore = opened.store) =>
     right(store.append(orders, messages(count, from)));
 
-  /** Stores as always and tells nobody: what happens to a message that pub/sub loses. */
-  const untold = ({ connection, names, lost, logger } = opened): EventStore =>
-    new ValkeyEventStore(
-      connection,
-      { ...names, channel: () => 'nobody-listens-here' },
-      someRetention(),
-      lost,
-      logger,
-    );
-
   const numbers = (told: readonly Recorded<StoredEvent>[]): readonly number[] => told.map(({ n }) => n);
 
   const expectAllTold = async (told: readonly Recorded<StoredEvent>[], timeoutMs?: number): Promise<void> => {
@@ -74,9 +63,9 @@ describe('ValkeyEventFeed', () => {
     it('when the next message shows that some are missing, with those in between, in order', async () => {
       const told = await follow(orders);
       await append(2);
-      await append(3, 3, untold());
+      await append(3, 3, untoldStore(opened));
       await append(1, 6);
-      await append(1000, 7, untold());
+      await append(1000, 7, untoldStore(opened));
       await append(2, 1007);
       await expectAllTold(told);
       expect(numbers(told)).to.deep.equal(Array.from({ length: 1008 }, (_, i) => i + 1));
@@ -85,7 +74,7 @@ describe('ValkeyEventFeed', () => {
     it('when nothing comes afterwards, by looking at the position once in a while', async () => {
       const told = await follow(orders);
       await append(2);
-      await append(3, 3, untold());
+      await append(3, 3, untoldStore(opened));
       await eventually(() => expect(numbers(told)).to.deep.equal([1, 2, 3, 4, 5]), POSITION_CHECKED_MS);
     });
 
