@@ -17,7 +17,7 @@ import {
   subscription,
   type Subscription,
 } from '../domain/subscription/subscription.js';
-import { floorOf, nextWake, type TopicPosition } from '../domain/subscription/topic-position.js';
+import { floorOf, hasExpired, nextWake, type TopicPosition } from '../domain/subscription/topic-position.js';
 import type { Instant, Milliseconds } from '../domain/time.js';
 import type { MessagePublished } from '../domain/topic/topic-events.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
@@ -29,7 +29,7 @@ import type { LiveTopics, Membership, TopicListener } from './live-topics.js';
 import type { PrepareOpening, SubscriptionRequest } from './open-subscription.js';
 import type { Principal } from './ports/authenticator.js';
 import type { Gap, MessageBatch } from './ports/client-connection.js';
-import type { Clock } from './ports/clock.js';
+import type { Cancel, Clock } from './ports/clock.js';
 import type {
   EventStore,
   RetentionSettings,
@@ -77,7 +77,8 @@ export interface PollAnswer {
 
 /** Who waits for the answer of a poll, and may hang up. Less than an AbortSignal, of which thousands would be held. */
 export class Caller {
-  onGone: (() => void) | undefined;
+  /** What is to come to an end where nobody waits for it. */
+  waitsFor: { finish(): void } | undefined = undefined;
   private hasHungUp = false;
 
   get isGone(): boolean {
@@ -86,7 +87,7 @@ export class Caller {
 
   hangUp(): void {
     this.hasHungUp = true;
-    this.onGone?.();
+    this.waitsFor?.finish();
   }
 }
 
@@ -124,48 +125,75 @@ type Taken = Pick<PollAnswer, 'messages' | 'gaps'>;
 
 const NOTHING: Taken = { messages: [], gaps: [] };
 
+/** Shared by all polls, of which most follow one topic and hear of no new one. */
+const NONE: readonly never[] = [];
+
 export const makePollMessages = (dependencies: PollDependencies): PollMessages => {
   const { clock, catalogue, signals } = dependencies;
-  const waiting = new LinkedList<Poll>();
+  const polls = new LinkedList<Poll>();
+  const woken = new WokenPolls();
   let isDraining = false;
 
   catalogue.onCreated((topic) => {
-    waiting.forEach((poll) => poll.onTopicCreated(topic));
+    polls.forEach((poll) => poll.onTopicCreated(topic));
   });
   signals.onSignal((identity, by) => {
     if (by === POLLS) return;
-    waiting.forEach((poll) => {
+    polls.forEach((poll) => {
       if (poll.isOf(identity)) poll.onSignal();
     });
   });
-  signals.onMissed(() => waiting.forEach((poll) => poll.onSignal()));
+  signals.onMissed(() => polls.forEach((poll) => poll.onSignal()));
 
   return {
-    poll: (principal, request, caller) => () => {
-      const until = clock.now() + (isDraining ? 0 : request.timeoutMs);
-      return new Poll(dependencies, principal, request, caller, waiting).answer(until);
-    },
+    poll: (principal, request, caller) => () =>
+      new Promise((answer) => {
+        const until = clock.now() + (isDraining ? 0 : request.timeoutMs);
+        new Poll(dependencies, principal, request, caller, until, answer, polls, woken).begin();
+      }),
     drain: () => {
       isDraining = true;
-      waiting.forEach((poll) => poll.finish());
+      polls.forEach((poll) => poll.finish());
     },
   };
 };
 
+/** Polls that were woken up: they look together, once whoever woke them up is done with telling everybody. */
+class WokenPolls {
+  private polls: Poll[] = [];
+
+  add(poll: Poll): void {
+    if (this.polls.push(poll) > 1) return;
+    queueMicrotask(() => {
+      const { polls } = this;
+      this.polls = [];
+      for (const each of polls) void each.look();
+    });
+  }
+}
+
 /** Payloads in one answer, in characters; overshot by less than one page. A thousand of the largest would be 1 GB. */
 const ANSWER_CHARACTERS_MAX = 4 * 1024 * 1024;
 
-/** A poll under way: a listener of its topics that wakes up when there may be something to answer with. */
+type Outcome = E.Either<SubscribeRefusal, PollAnswer>;
+
+/**
+ * A poll under way: a listener of its topics that wakes up when there may be something to answer with. One that waits is
+ * this object and a timer: a promise or an async function for each would be held as well, and by the thousand they are
+ * most of what the collector of garbage has to move.
+ */
 class Poll implements Linked<Poll> {
-  next: Poll | undefined;
-  previous: Poll | undefined;
-  private readonly followed: Followed[] = [];
-  private created: TopicName[] = [];
+  next: Poll | undefined = undefined;
+  previous: Poll | undefined = undefined;
+  private followed: readonly Followed[] = NONE;
+  /** Topics that have come into being since it looked. */
+  private created: readonly TopicName[] = NONE;
   private isWoken = false;
+  /** Defined while it waits. */
+  private cancelTimer: Cancel | undefined = undefined;
   /** Somebody else has written to the journal since it was read. */
   private isStale = false;
   private isFinishing = false;
-  private onWake: (() => void) | undefined;
   private folded: Folded;
   /** False before the subscription is opened, and after a race was lost: `folded` is not what the journal says. */
   private isOpened = false;
@@ -176,50 +204,67 @@ class Poll implements Linked<Poll> {
     private readonly principal: Principal,
     private readonly request: PollRequest,
     private readonly caller: Caller,
-    private readonly waiting: LinkedList<Poll>,
+    private readonly until: Instant,
+    /** A promise that rejects is handed on. */
+    private readonly answer: (outcome: Outcome | Promise<Outcome>) => void,
+    private readonly polls: LinkedList<Poll>,
+    private readonly woken: WokenPolls,
   ) {
     this.folded = unopened({ principal: principal.id, clientId: request.clientId });
   }
 
-  async answer(until: Instant): Promise<E.Either<SubscribeRefusal, PollAnswer>> {
-    const { metrics } = this.dependencies;
-    this.caller.onGone = () => this.finish();
+  begin(): void {
+    this.caller.waitsFor = this;
     // From here on, so that no topic is missed which comes into being while the subscription is opened.
-    this.waiting.add(this);
-    metrics.connectionOpened('long_poll');
-    try {
-      return await this.run(until);
-    } finally {
-      this.waiting.remove(this);
-      this.caller.onGone = undefined;
-      for (const { membership } of this.followed) membership.leave();
-      metrics.connectionClosed('long_poll');
-    }
+    this.polls.add(this);
+    this.dependencies.metrics.connectionOpened('long_poll');
+    void this.look();
   }
 
-  /** Opens and looks; a conflict means that somebody else was faster: it does both anew. */
-  private async run(until: Instant): Promise<E.Either<SubscribeRefusal, PollAnswer>> {
-    for (let racesLost = 0; ;) {
-      this.isWoken = false;
-      let taken: Taken = NOTHING;
-      let refusal = this.isReady || this.isRecalledReady() ? undefined : await this.makeReady();
-      // Whom nobody waits for takes nothing: at-most-once would lose it.
-      if (refusal === undefined && !this.caller.isGone && !this.isSuperseded) {
-        const taking = this.begin();
-        if (!this.takeTold(taking) && this.hasMore(taking)) refusal = await this.takeStored(taking);
-        refusal ??= await this.record(taking);
-        if (refusal === undefined) taken = await this.given(taking);
-      }
-      if (refusal === undefined) {
-        racesLost = 0;
-        const { messages, gaps } = taken;
-        if (messages.length > 0 || gaps.length > 0 || this.isOver(until)) {
-          return E.right({ messages, gaps, isNewSubscription: this.isNewSubscription });
+  private end(outcome: Outcome | Promise<Outcome>): void {
+    this.polls.remove(this);
+    this.caller.waitsFor = undefined;
+    for (const { membership } of this.followed) membership.leave();
+    this.dependencies.metrics.connectionClosed('long_poll');
+    this.answer(outcome);
+  }
+
+  /**
+   * Answers, or waits until somebody wakes it up. A conflict means that somebody else was faster: it opens and looks anew.
+   * Never rejects.
+   */
+  async look(): Promise<void> {
+    let outcome: Outcome | Promise<Outcome>;
+    try {
+      for (let racesLost = 0; ;) {
+        this.isWoken = false;
+        let taken: Taken = NOTHING;
+        let refusal = this.isReady || this.isRecalledReady() ? undefined : await this.makeReady();
+        // Whom nobody waits for takes nothing: at-most-once would lose it.
+        if (refusal === undefined && !this.isAbandoned() && !this.isSuperseded) {
+          const taking = this.beginTaking();
+          if (!this.takeTold(taking) && this.hasMore(taking)) refusal = await this.takeStored(taking);
+          if (refusal === undefined && taking.draft.events.length > 0) refusal = await this.record(taking);
+          if (refusal === undefined)
+            taken = this.isAbandoned() ? await this.giveBack(taking) : this.given(taking);
         }
-        await this.sleep(until);
-      } else if (refusal._tag !== 'VersionConflict' || ++racesLost === RACES_LOST_MAX) return E.left(refusal);
-      else this.isOpened = false;
+        if (refusal === undefined) {
+          racesLost = 0;
+          const { messages, gaps } = taken;
+          if (messages.length > 0 || gaps.length > 0 || this.isOver()) {
+            outcome = E.right({ messages, gaps, isNewSubscription: this.isNewSubscription });
+            break;
+          }
+          if (this.waits()) return;
+        } else if (refusal._tag !== 'VersionConflict' || ++racesLost === RACES_LOST_MAX) {
+          outcome = E.left(refusal);
+          break;
+        } else this.isOpened = false;
+      }
+    } catch (error) {
+      outcome = failure(error);
     }
+    this.end(outcome);
   }
 
   finish(): void {
@@ -229,7 +274,7 @@ class Poll implements Linked<Poll> {
 
   onTopicCreated(topic: TopicName): void {
     if (!this.isAskedFor(topic)) return;
-    this.created.push(topic);
+    this.created = [...this.created, topic];
     this.wake();
   }
 
@@ -243,10 +288,13 @@ class Poll implements Linked<Poll> {
     this.wake();
   }
 
-  private isOver(until: Instant): boolean {
-    return (
-      this.isFinishing || this.isSuperseded || this.caller.isGone || this.dependencies.clock.now() >= until
-    );
+  private isOver(): boolean {
+    const { isFinishing, isSuperseded, dependencies, until } = this;
+    return isFinishing || isSuperseded || this.isAbandoned() || dependencies.clock.now() >= until;
+  }
+
+  private isAbandoned(): boolean {
+    return this.caller.isGone;
   }
 
   /** Newer wins: a connection that has taken the subscription over while this poll waited keeps it. */
@@ -257,7 +305,10 @@ class Poll implements Linked<Poll> {
 
   wake(): void {
     this.isWoken = true;
-    this.onWake?.();
+    if (this.cancelTimer === undefined) return;
+    this.cancelTimer();
+    this.cancelTimer = undefined;
+    this.woken.add(this);
   }
 
   /** Open, and told of everything that it asks for. */
@@ -310,7 +361,7 @@ class Poll implements Linked<Poll> {
 
   private follow(topic: TopicName): void {
     if (this.followed.some((each) => each.topic === topic) || !this.isAskedFor(topic)) return;
-    this.followed.push(new Followed(topic, this, this.dependencies.liveTopics));
+    this.followed = this.followed.concat(new Followed(topic, this, this.dependencies.liveTopics));
   }
 
   private async open(): Promise<E.Either<SubscribeRefusal, Folded>> {
@@ -374,11 +425,14 @@ class Poll implements Linked<Poll> {
     return hasLostItsEnd(this.folded, since.right) ? this.open() : E.right(fold(this.folded, since.right));
   }
 
-  /** Until something happens, an acknowledgement is overdue, or the time is up. */
-  private sleep(until: Instant): Promise<void> {
-    const { clock } = this.dependencies;
-    if (this.isWoken) return Promise.resolve();
-    const now = clock.now();
+  /**
+   * Until something happens, an acknowledgement is overdue, or the time is up. False where something has happened while it
+   * looked.
+   */
+  private waits(): boolean {
+    if (this.isWoken) return false;
+    const { dependencies, until } = this;
+    const now = dependencies.clock.now();
     let wakeAt = this.isStale ? Math.min(until, now + LOOK_AGAIN_MS) : until;
     for (const { topic, membership } of this.followed) {
       const position = this.positionIn(topic);
@@ -388,13 +442,8 @@ class Poll implements Linked<Poll> {
       if ((membership.head()?.offset ?? 0) > position.next.offset)
         wakeAt = Math.min(wakeAt, now + LOOK_AGAIN_MS);
     }
-    return new Promise((resolve) => {
-      const cancel = clock.after(Math.max(0, wakeAt - now), resolve);
-      this.onWake = () => {
-        cancel();
-        resolve();
-      };
-    });
+    this.cancelTimer = dependencies.clock.after(Math.max(0, wakeAt - now), () => this.wake());
+    return true;
   }
 
   positionIn(topic: TopicName): TopicPosition | undefined {
@@ -405,15 +454,15 @@ class Poll implements Linked<Poll> {
     return selects(this.request.topics, topic) && mayReceive(this.principal, topic);
   }
 
-  private begin(): Taking {
+  private beginTaking(): Taking {
     const { clock, random } = this.dependencies;
     const taking = new Taking(this.folded.state, clock.now());
     const { draft, now } = taking;
     if (this.created.length > 0) {
       draft.apply({ type: 'Follow', starts: this.created.map((topic) => ({ topic, at: BEGINNING })) });
-      this.created = [];
+      this.created = NONE;
     }
-    draft.apply({ type: 'Expire', now, jitter: random() });
+    if (isAnyExpired(draft.state, now)) draft.apply({ type: 'Expire', now, jitter: random() });
     return taking;
   }
 
@@ -456,7 +505,6 @@ class Poll implements Linked<Poll> {
 
   /** Nothing is answered that is not recorded. */
   private async record({ draft }: Taking): Promise<StoreUnavailable | VersionConflict | undefined> {
-    if (draft.events.length === 0) return undefined;
     const appended = await this.dependencies.journal.append(this.folded, draft.events, {
       state: draft.state,
     })();
@@ -465,8 +513,7 @@ class Poll implements Linked<Poll> {
     return undefined;
   }
 
-  private given(taking: Taking): Taken | Promise<Taken> {
-    if (this.caller.isGone) return this.giveBack(taking);
+  private given(taking: Taking): Taken {
     const { metrics, clock } = this.dependencies;
     const { messages, gaps, redelivered, expired } = taking;
     if (redelivered > 0) metrics.messagesRedelivered(redelivered);
@@ -544,11 +591,21 @@ class Poll implements Linked<Poll> {
   }
 }
 
+const failure = (error: unknown): Promise<never> =>
+  new Promise(() => {
+    throw error;
+  });
+
+const isAnyExpired = ({ positions }: Subscription, now: Instant): boolean => {
+  for (const position of positions.values()) if (hasExpired(position, now)) return true;
+  return false;
+};
+
 const toId = ({ topic, message }: PolledMessage): MessageId => ({ topic, offset: message.offset });
 
 /** A topic that a poll listens to. */
 class Followed implements TopicListener {
-  private told: MessageBatch['messages'] | undefined;
+  private told: MessageBatch | undefined = undefined;
   private isTold = false;
   readonly membership: Membership;
   /** Where the topic stood when the poll began; undefined where this instance did not know. */
@@ -564,15 +621,15 @@ class Followed implements TopicListener {
   }
 
   /** What came since the last look, if that was one batch and nothing else. */
-  takeTold(): MessageBatch['messages'] | undefined {
+  takeTold(): MessageBatch | undefined {
     const { told } = this;
     this.told = undefined;
     this.isTold = false;
     return told;
   }
 
-  onBatch({ messages }: MessageBatch): number {
-    this.tell(messages);
+  onBatch(batch: MessageBatch): number {
+    this.tell(batch);
     return 0;
   }
 
@@ -580,8 +637,8 @@ class Followed implements TopicListener {
     this.tell(undefined);
   }
 
-  private tell(messages: MessageBatch['messages'] | undefined): void {
-    this.told = this.isTold ? undefined : messages;
+  private tell(batch: MessageBatch | undefined): void {
+    this.told = this.isTold ? undefined : batch;
     this.isTold = true;
     this.poll.wake();
   }
@@ -595,8 +652,8 @@ class Followed implements TopicListener {
 /** What one attempt takes: what it decides, and what to answer with. */
 class Taking {
   readonly draft: SubscriptionDraft;
-  readonly messages: PolledMessage[] = [];
-  readonly gaps: Gap[] = [];
+  messages: readonly PolledMessage[] = NONE;
+  gaps: readonly Gap[] = NONE;
   /** How many were left out because their time was over. */
   expired = 0;
   redelivered = 0;
@@ -614,16 +671,15 @@ class Taking {
     return this.characters >= ANSWER_CHARACTERS_MAX;
   }
 
-  add(topic: TopicName, { messages, attempt, next, dropped, gap, expired }: Reading): void {
-    if (gap !== undefined) this.gaps.push(gap);
+  add(topic: TopicName, reading: Reading): void {
+    const { messages, attempt, next, dropped, gap, expired } = reading;
+    if (gap !== undefined) this.gaps = this.gaps.concat(gap);
     this.expired += expired;
     if (dropped.length > 0) this.draft.apply({ type: 'Acknowledge', topic, offsets: dropped });
     if (attempt > 1) this.redelivered += messages.length;
-    const cursors = messages.map(toCursor);
+    const { cursors = messages.map(toCursor) } = reading;
     this.draft.apply({ type: 'Dispatch', topic, next, cursors, attempt, now: this.now });
-    for (const message of messages) {
-      this.messages.push({ topic, message, attempt });
-      this.characters += message.event.payload.length;
-    }
+    this.messages = this.messages.concat(messages.map((message) => ({ topic, message, attempt })));
+    for (const { event } of messages) this.characters += event.payload.length;
   }
 }

@@ -12,20 +12,25 @@ import {
 } from '../domain/subscription/subscription.js';
 
 export class SubscriptionDraft {
-  readonly events: SubscriptionEvent[] = [];
+  private decided: readonly SubscriptionEvent[] = [];
 
   constructor(private current: Subscription) {}
 
-  /** With everything that has been decided so far. */
+  /** Everything that has been decided so far, in order. */
+  get events(): readonly SubscriptionEvent[] {
+    return this.decided;
+  }
+
+  /** With all of that. */
   get state(): Subscription {
     return this.current;
   }
 
   /** Only for what cannot be refused: whoever drafts has looked at the state first. */
   apply(command: SubscriptionCommand): void {
-    const decided = subscription.decide(this.current, command);
-    if (E.isLeft(decided)) throw new Error(`asked for what may not be: ${decided.left._tag}`);
-    this.events.push(...decided.right);
-    this.current = replay(subscription, this.current, decided.right);
+    const events = subscription.decide(this.current, command);
+    if (E.isLeft(events)) throw new Error(`asked for what may not be: ${events.left._tag}`);
+    this.decided = this.decided.length === 0 ? events.right : this.decided.concat(events.right);
+    this.current = replay(subscription, this.current, events.right);
   }
 }

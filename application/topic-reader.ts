@@ -21,7 +21,7 @@ import {
   type TopicEvent,
 } from '../domain/topic/topic-events.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
-import type { Gap, GapReason } from './ports/client-connection.js';
+import type { Gap, GapReason, MessageBatch } from './ports/client-connection.js';
 import {
   topicIdleMs,
   topicStream,
@@ -34,6 +34,8 @@ import {
 export interface Reading {
   /** To be given to the client; may be empty where everything that was read has expired. */
   readonly messages: readonly Recorded<MessagePublished>[];
+  /** Where they stand, from whoever has it. */
+  readonly cursors?: readonly Cursor[];
   readonly attempt: number;
   /** Where the position stands once this is done. */
   readonly next: Cursor;
@@ -49,6 +51,9 @@ export interface Reading {
 const PAGE = 100;
 /** Large messages come in smaller pages: a page may overshoot a connection's buffer by this much. */
 const PAGE_CHARACTERS_MAX = 256 * 1024;
+
+/** Shared by what was told, of which nothing is ever dropped. */
+const NOTHING_DROPPED: readonly Offset[] = [];
 
 /** How much may be given now. */
 export interface Room {
@@ -113,23 +118,23 @@ export const readNext = (
  */
 export const toldNext = (
   { next, due }: TopicPosition,
-  told: readonly Recorded<MessagePublished>[],
+  { messages, cursors }: MessageBatch,
   { most, fresh }: Room,
 ): Reading | undefined => {
-  const first = told[0];
-  const last = told[told.length - 1];
+  const first = cursors[0];
+  const last = cursors[cursors.length - 1];
   if (first === undefined || last === undefined || due.length > 0) return undefined;
   // Nothing is missing in front of it, or in it.
-  if (first.n !== next.n + 1 || last.n !== next.n + told.length) return undefined;
-  if (told.length > Math.min(most, fresh, PAGE)) return undefined;
+  if (first.n !== next.n + 1 || last.n !== next.n + cursors.length) return undefined;
+  if (cursors.length > Math.min(most, fresh, PAGE)) return undefined;
   let characters = 0;
-  for (const { event } of told) {
+  for (const { event } of messages) {
     characters += event.payload.length;
     if (event.expiresAt !== undefined) return undefined;
   }
   return characters > PAGE_CHARACTERS_MAX
     ? undefined
-    : { messages: told, attempt: 1, next: toCursor(last), dropped: [], expired: 0 };
+    : { messages, cursors, attempt: 1, next: last, dropped: NOTHING_DROPPED, expired: 0 };
 };
 
 /**

@@ -13,14 +13,8 @@ export class SystemClock implements Clock {
 
   /** A longer delay than a timer can hold is waited for in several. */
   after(delayMs: Milliseconds, task: () => void): Cancel {
-    let timer: NodeJS.Timeout;
-    const wait = (remainingMs: Milliseconds): void => {
-      timer =
-        remainingMs > TIMER_MS_MAX
-          ? setTimeout(() => wait(remainingMs - TIMER_MS_MAX), TIMER_MS_MAX)
-          : setTimeout(task, remainingMs);
-    };
-    wait(delayMs);
+    if (delayMs > TIMER_MS_MAX) return afterSeveral(delayMs, task);
+    const timer = setTimeout(task, delayMs);
     return () => clearTimeout(timer);
   }
 
@@ -28,3 +22,15 @@ export class SystemClock implements Clock {
     return nextTurn();
   }
 }
+
+const afterSeveral = (delayMs: Milliseconds, task: () => void): Cancel => {
+  let timer: NodeJS.Timeout;
+  const wait = (remainingMs: Milliseconds): void => {
+    timer =
+      remainingMs > TIMER_MS_MAX
+        ? setTimeout(() => wait(remainingMs - TIMER_MS_MAX), TIMER_MS_MAX)
+        : setTimeout(task, remainingMs);
+  };
+  wait(delayMs);
+  return () => clearTimeout(timer);
+};

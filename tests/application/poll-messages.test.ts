@@ -327,7 +327,7 @@ describe('A poll', () => {
     it('leaves nothing behind at the caller that may hang up', async () => {
       const caller = new Caller();
       await instance.poll({}, caller);
-      expect(caller.onGone).to.be.undefined;
+      expect(caller.waitsFor).to.be.undefined;
     });
 
     it('takes nothing where it hung up before anything was read', async () => {

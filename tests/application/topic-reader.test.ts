@@ -8,8 +8,16 @@ import {
   type StoreUnavailable,
   type Stream,
 } from '../../application/ports/event-store.js';
+import { toBatch } from '../../application/live-topics.js';
 import { readNext, toldNext, type Reading, type Room } from '../../application/topic-reader.js';
-import { BEGINNING, before, type Cursor, type Offset, type Recorded } from '../../domain/message/offset.js';
+import {
+  BEGINNING,
+  before,
+  toCursor,
+  type Cursor,
+  type Offset,
+  type Recorded,
+} from '../../domain/message/offset.js';
 import {
   positionAt,
   restored,
@@ -622,9 +630,11 @@ describe('Reading what comes next in a topic', () => {
             // A batch with a loss in it is not told as messages.
             if (at === undefined || !batch.every(isMessage)) return;
             const position = positionOf(at, places, waiting);
-            const reading = toldNext(position, batch, given);
-            if (reading === undefined) return;
+            const atOnce = toldNext(position, toBatch(TOPIC, batch), given);
+            if (atOnce === undefined) return;
             answered += 1;
+            const { cursors, ...reading } = atOnce;
+            expect(cursors).to.deep.equal(batch.map(toCursor));
             const source = { store: topicOf(...events), retention };
             const head = batch[batch.length - 1];
             expect(reading).to.deep.equal(
@@ -640,11 +650,12 @@ describe('Reading what comes next in a topic', () => {
     it('is answered at once in the usual case: right behind the position, with room for it', () => {
       const { events, places } = historyOf([{ what: 'published', characters: [1, 2, 3, 4] }]);
       const batch = events.filter(isMessage).slice(2);
-      const expected = { messages: batch, attempt: 1, next: places[4], dropped: [], expired: 0 };
+      const cursors = batch.map(toCursor);
+      const expected = { messages: batch, cursors, attempt: 1, next: places[4], dropped: [], expired: 0 };
       for (const waiting of ['nothing', 'inFlight'] as const) {
         const position = positionOf(places[2]!, places, waiting);
         for (const given of [ROOMY, { most: 2, fresh: 2 }]) {
-          expect(toldNext(position, batch, given)).to.deep.equal(expected);
+          expect(toldNext(position, toBatch(TOPIC, batch), given)).to.deep.equal(expected);
         }
       }
     });
@@ -654,12 +665,13 @@ describe('Reading what comes next in a topic', () => {
         { what: 'published', characters: [1, 2, 3] },
         { what: 'removed', back: 1 },
       ]);
-      expect(toldNext(positionAt(places[0]!), events.filter(isMessage), ROOMY)).to.be.undefined;
+      const batch = toBatch(TOPIC, events.filter(isMessage));
+      expect(toldNext(positionAt(places[0]!), batch, ROOMY)).to.be.undefined;
     });
 
     it('has to be read where something else is to be given before it', () => {
       const { events, places } = historyOf([{ what: 'published', characters: [1, 2, 3] }]);
-      const batch = events.filter(isMessage).slice(2);
+      const batch = toBatch(TOPIC, events.filter(isMessage).slice(2));
       expect(toldNext(positionAt(places[1]!), batch, ROOMY)).to.be.undefined;
       expect(toldNext(positionOf(places[2]!, places, 'due'), batch, ROOMY)).to.be.undefined;
     });
