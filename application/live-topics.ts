@@ -37,7 +37,7 @@ interface LiveTopic {
   readonly name: TopicName;
   readonly listeners: LinkedList<ListenerMembership>;
   readonly following: Following;
-  readonly joined: Promise<E.Either<StoreUnavailable, void>>;
+  joined: Promise<E.Either<StoreUnavailable, void>>;
   head: Cursor | undefined;
   cancelLinger: Cancel | undefined;
 }
@@ -137,6 +137,7 @@ export class LiveTopics {
     const joined = following.start().then((start) => {
       if (E.isRight(start)) {
         topic.head ??= start.right;
+        topic.joined = HAS_JOINED;
         return JOINED;
       }
       // Not followed, so not to be found by the next one who wants it: that one tries anew.
@@ -220,6 +221,8 @@ class ListenerMembership implements Membership, Linked<ListenerMembership> {
 }
 
 const JOINED: E.Either<StoreUnavailable, void> = E.right(undefined);
+/** One for all: of a hundred thousand topics, each would keep its own. */
+const HAS_JOINED = Promise.resolve(JOINED);
 
 /** One batch object for everybody who gets exactly these messages. */
 export const toBatch = (topic: TopicName, messages: MessageBatch['messages']): MessageBatch => ({

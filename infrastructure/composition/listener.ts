@@ -60,11 +60,15 @@ export class Listener {
       if (at === 0) answering.shift();
       else if (at > 0) answering.splice(at, 1);
     };
+    // One listener for all connections, as for all responses: an idle socket would hold a closure and what `once` makes.
+    const onClosed = function (this: Socket): void {
+      connections.delete(this);
+    };
     server.on('connection', (socket: Socket) => {
       // One that was given back by an upgrade is known.
       if (connections.has(socket)) return;
       connections.set(socket, []);
-      socket.once('close', () => connections.delete(socket));
+      socket.on('close', onClosed);
     });
     server.on('upgrade', (request, socket: Duplex, head: Buffer) => {
       if (request.headers.upgrade?.toLowerCase() === 'websocket') handlers.onUpgrade(request, socket, head);

@@ -107,6 +107,21 @@ describe('JwtAuthenticator', () => {
       await expectRefused(await new SignJWT(claims()).setProtectedHeader({ alg: 'ES256' }).sign(privateKey));
     });
 
+    it('accepts a header that says more than most do', async () => {
+      const token = await new SignJWT(claims())
+        .setProtectedHeader({ alg: 'HS256', kid: '1' })
+        .sign(Buffer.from(SECRET));
+      const known = await authenticate(token);
+      expect(E.isRight(known) && known.right.id).to.equal('jwt:alice');
+    });
+
+    it('refuses what a header demands and nobody here knows', async () => {
+      const token = await new SignJWT(claims())
+        .setProtectedHeader({ alg: 'HS256', crit: ['odd'], odd: true })
+        .sign(Buffer.from(SECRET), { crit: { odd: true } });
+      await expectRefused(token);
+    });
+
     it('refuses claims that were changed after signing', async () => {
       const [header, , signature] = (await signed(claims())).split('.');
       const changed = Buffer.from(JSON.stringify(claims({ sub: 'bob' }))).toString('base64url');
