@@ -30,7 +30,7 @@ const USAGE = `npm run bench -- [options]
     .map(([name, value]) => `${name}=${value}`)
     .join(', ')}
   --quick             small sizes, one window of 2 s: to see that everything works
-  --compare           the same against the peers that are installed
+  --compare           the same against the peers that are installed, and against Node itself
   --sweep             over many sizes, as charts
   --driver DRIVER     valkey (default) or memory
   --no-pin            let the kernel move the processes between cores

@@ -14,6 +14,8 @@ export interface Sizes {
   readonly topics: number;
   /** Polls that are asked again as soon as they are answered. */
   readonly polls: number;
+  /** Messages per second of the light long-poll. */
+  readonly pollLightPerSecond: number;
   /** Messages that one subscriber catches up on. */
   readonly replayed: number;
   readonly idleSockets: number;
@@ -30,6 +32,7 @@ export const DEFAULT_SIZES: Sizes = {
   lightPerSecond: 50,
   topics: 1_000,
   polls: 1_000,
+  pollLightPerSecond: 5,
   replayed: 1_000_000,
   idleSockets: 12_000,
   heldPolls: 6_000,

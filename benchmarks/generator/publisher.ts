@@ -74,6 +74,33 @@ export class Publisher {
   publish(at: number): void {
     const counted = this.free.pop();
     if (counted === undefined) throw new Error('no lane is free');
+    this.publishOn(counted, at);
+  }
+
+  /** The same to a topic that has had no message yet. False where no lane is free that has such a one. */
+  publishFirst(at: number): boolean {
+    const place = this.free.findIndex(({ topic }) => this.sentBy[topic] === 0);
+    const [counted] = place === -1 ? [] : this.free.splice(place, 1);
+    if (counted === undefined) return false;
+    this.publishOn(counted, at);
+    return true;
+  }
+
+  /** Nothing is on its way. A lane that has failed does not answer any more. */
+  get isIdle(): boolean {
+    return this.sent === this.answered || this.free.length + this.failures.length >= this.lanes.length;
+  }
+
+  /** How many messages must arrive. A lane stops at its first failure, so they are its first ones. */
+  answeredOn(topic: number, lane: number): number {
+    return this.answeredBy[this.topics.count === 1 ? lane : topic]!;
+  }
+
+  close(): void {
+    for (const { lane } of this.lanes) lane.close();
+  }
+
+  private publishOn(counted: CountedLane, at: number): void {
     const { index, lane, topic } = counted;
     const { batch, lanesPerTopic } = this;
     const isShared = this.topics.count === 1;
@@ -97,19 +124,5 @@ export class Publisher {
       const now = performance.now();
       this.onAnswer(now - sentAt, now);
     });
-  }
-
-  /** Nothing is on its way. A lane that has failed does not answer any more. */
-  get isIdle(): boolean {
-    return this.sent === this.answered || this.free.length + this.failures.length >= this.lanes.length;
-  }
-
-  /** How many messages must arrive. A lane stops at its first failure, so they are its first ones. */
-  answeredOn(topic: number, lane: number): number {
-    return this.answeredBy[this.topics.count === 1 ? lane : topic]!;
-  }
-
-  close(): void {
-    for (const { lane } of this.lanes) lane.close();
   }
 }

@@ -28,7 +28,9 @@ export interface Endpoint {
 const HEAD_END = '\r\n\r\n';
 
 export class WebSocket {
-  private readonly scanner = new FrameScanner(serverFrameSize, (...frame) => this.onFrame(...frame));
+  private readonly scanner = new FrameScanner(serverFrameSize, (bytes, at, end) =>
+    this.onFrame(bytes, at, end),
+  );
   private handshake: string | undefined = '';
   private isClosing = false;
   private onUpgraded: (refusal?: Error) => void = () => undefined;

@@ -28,6 +28,7 @@ export const mosquitto: ServiceUnderTest = {
     'ingest-bulk': 'has no bulks',
     'publish-socket': 'has no HTTP: its ingest is by socket',
     'poll-one-topic': HAS_NO_POLLS,
+    'poll-one-topic-light': HAS_NO_POLLS,
     'poll-many-topics': HAS_NO_POLLS,
     'held-polls': HAS_NO_POLLS,
     replay: 'keeps nothing for who was never there',

@@ -1,4 +1,5 @@
-/** The peers, the ones that store their messages first. */
+/** The peers, the ones that store their messages first, and the floor below all of them last. */
+import { bare } from './bare.js';
 import { mosquitto } from './mosquitto.js';
 import { nchan, nchanWithStore } from './nchan.js';
 import type { ServiceUnderTest } from './service-under-test.js';
@@ -10,4 +11,5 @@ export const PEERS: readonly ServiceUnderTest[] = [
   nchan,
   socketIo,
   mosquitto,
+  bare,
 ];

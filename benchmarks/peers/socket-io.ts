@@ -22,6 +22,7 @@ const socketIoOf = (hasStore: boolean): ServiceUnderTest => ({
   cannot: {
     'ingest-bulk': 'has no bulks',
     'poll-one-topic': POLLS_ARE_A_TRANSPORT,
+    'poll-one-topic-light': POLLS_ARE_A_TRANSPORT,
     'poll-many-topics': POLLS_ARE_A_TRANSPORT,
     'held-polls': POLLS_ARE_A_TRANSPORT,
     replay: 'delivers nothing from before a connection',

@@ -97,6 +97,17 @@ export const SCENARIOS: readonly Scenario[] = [
     ({ polls }) => ({ receivers: polls, topics: 1, by: 'poll', pace: { underWay: 1 } }),
   ),
   delivering(
+    'poll-one-topic-light',
+    ({ polls, pollLightPerSecond }) =>
+      `Long-poll: ${count(polls)} polls on one topic, ${count(pollLightPerSecond)} messages/s`,
+    ({ polls, pollLightPerSecond }) => ({
+      receivers: polls,
+      topics: 1,
+      by: 'poll',
+      pace: { perSecond: pollLightPerSecond },
+    }),
+  ),
+  delivering(
     'poll-many-topics',
     ({ polls }) => `Long-poll: ${count(polls)} polls on as many topics, ${MANY_TOPICS_UNDER_WAY} under way`,
     ({ polls }) => ({

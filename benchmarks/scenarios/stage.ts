@@ -99,7 +99,7 @@ export const prepareStage = async (
         'connecting',
       );
       const pump = (): void => {
-        while (publisher.sent < topicCount && publisher.hasFreeLane) publisher.publish(performance.now());
+        while (publisher.publishFirst(performance.now()));
       };
       publisher.onAnswer = pump;
       pump();

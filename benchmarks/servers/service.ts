@@ -28,7 +28,7 @@ const CONNECTIONS_MAX = 100_000;
 const MAIN = fileURLToPath(new URL('../../main.js', import.meta.url));
 
 /** What `npm start` gives to Node. */
-const NODE_OPTIONS: readonly string[] = (
+export const NODE_OPTIONS: readonly string[] = (
   JSON.parse(readFileSync(resolve('package.json'), 'utf8')) as {
     readonly scripts: { readonly start: string };
   }
