@@ -8,7 +8,7 @@
  * answered in time takes down the socket and with it everything queued behind, which was never sent. With `isDurable`,
  * what was stored is answered once it is on the disk (disk-wait.ts), and everything within the timeout of being queued.
  */
-import type { Redis } from 'iovalkey';
+import { Command, type Redis } from 'iovalkey';
 import type { StoreUnavailable } from '../../application/ports/event-store.js';
 import { DiskWait } from './disk-wait.js';
 import { CONFLICT, FAILED, REPLIES_PER_STREAM, type Script } from './scripts.js';
@@ -168,10 +168,8 @@ export class AppendQueue {
   }
 
   private async run(call: Call, command: 'EVALSHA' | 'EVAL'): Promise<Outcome> {
-    const { script, keys, args } = argumentsOf(call);
-    const code = command === 'EVALSHA' ? script.sha : script.source;
     try {
-      const reply = await this.client.call(command, [code, keys.length, ...keys, ...args]);
+      const reply = await sendScript(this.client, command, argumentsOf(call, command));
       call.sections.forEach((section, i) =>
         this.onReply(section, reply as Replied['reply'], i * REPLIES_PER_STREAM),
       );
@@ -228,9 +226,10 @@ export class AppendQueue {
       count += 1;
       this.queuedBytes -= bytes;
     }
-    const taken = this.queue.slice(0, count);
-    this.queue = this.queue.slice(count);
-    return taken;
+    const taken = this.queue;
+    // Mostly all of them: then nothing is copied.
+    this.queue = count === taken.length ? [] : taken.slice(count);
+    return count === taken.length ? taken : taken.slice(0, count);
   }
 
   /** None while a sync is near; not those who have waited for so long that it would only be tried in vain. */
@@ -253,7 +252,11 @@ export class AppendQueue {
   }
 }
 
-const bytesOf = (append: Append): number => append.texts.reduce((sum, text) => sum + text.length, 64);
+const bytesOf = ({ texts }: Append): number => {
+  let bytes = 64;
+  for (const text of texts) bytes += text.length;
+  return bytes;
+};
 
 /**
  * Calls in such an order that each stream gets its events in the order in which they were pushed: an append may join a
@@ -310,23 +313,34 @@ const count = (call: Call, { append, bytes }: Waiting): void => {
   call.bytes += bytes;
 };
 
-const argumentsOf = ({ kind, sections }: Call): Pick<WholeCall, 'script' | 'keys' | 'args'> => {
+/** `call` of the client, which would copy the arguments one by one, in the slowest way that there is (Array.flat). */
+const sendScript = (client: Redis, name: 'EVALSHA' | 'EVAL', args: string[]): Promise<unknown> => {
+  const command = new Command(name, [], { replyEncoding: 'utf8' });
+  command.args = args;
+  client.sendCommand(command);
+  return command.promise;
+};
+
+/** Put together once, in the order in which they are sent: a group has hundreds, and each copy costs. */
+const argumentsOf = ({ kind, sections }: Call, command: 'EVALSHA' | 'EVAL'): string[] => {
   if (kind === undefined) {
     const { script, keys, args, texts } = sections[0]?.[0]?.append as WholeCall;
-    return { script, keys, args: [...args, ...texts] };
+    return [codeOf(script, command), String(keys.length), ...keys, ...args, ...texts];
   }
-  const keys = [...kind.keys];
-  const args = [...kind.args];
+  const all = [codeOf(kind.script, command), String(kind.keys.length + sections.length), ...kind.keys];
+  for (const section of sections) all.push((section[0]?.append as StreamAppend).key);
+  for (const arg of kind.args) all.push(arg);
   for (const section of sections) {
-    const { key, expected } = section[0]?.append as StreamAppend;
-    keys.push(key);
-    args.push(expected, '');
-    const countAt = args.length - 1;
-    for (const { append } of section) for (const text of append.texts) args.push(text);
-    args[countAt] = String(args.length - 1 - countAt);
+    all.push((section[0]?.append as StreamAppend).expected, '');
+    const countAt = all.length - 1;
+    for (const { append } of section) for (const text of append.texts) all.push(text);
+    all[countAt] = String(all.length - 1 - countAt);
   }
-  return { script: kind.script, keys, args };
+  return all;
 };
+
+const codeOf = ({ sha, source }: Script, command: 'EVALSHA' | 'EVAL'): string =>
+  command === 'EVALSHA' ? sha : source;
 
 /** Appends are taken in the order in which they came. */
 const oldestOf = (calls: readonly Call[]): number | undefined => calls[0]?.sections[0]?.[0]?.since;

@@ -187,7 +187,7 @@ for i = 2, #KEYS do
   end
   local place = #answers
   answers[place + 1], answers[place + 2], answers[place + 3] = outcome, offset, n
-  answers[place + 4] = failure or ''
+  answers[place + 4] = failure or 0
   at = last + 1
 end
 return answers
@@ -198,8 +198,9 @@ return answers
  * KEYS: 1 the catalogue, then the streams, in the order in which they are appended to; one may come again.
  * ARGV: the kind (STORE_LUA); then for each stream the expected end as 'offset n' or '', the number of texts, and a body
  *   and a meta text for each event.
- * Answers for each stream REPLIES_PER_STREAM replies: STORED, first offset, first n, failure or ''; CONFLICT, offset and
- *   n of the actual end, ''; or FAILED, 0, 0 and why it could not be appended to.
+ * Answers for each stream REPLIES_PER_STREAM replies: STORED, first offset, first n, failure or 0 (the client makes a
+ *   Buffer of every text, also of an empty one); CONFLICT, offset and n of the actual end, 0; or FAILED, 0, 0 and why it
+ *   could not be appended to.
  */
 export const APPEND = script('#!lua', STREAM_LUA, STORE_LUA, 'local end_of = last_of', APPEND_LUA);
 

@@ -82,14 +82,10 @@ export class ValkeyEventStore implements EventStore {
     events: readonly Event[],
     options: AppendOptions = {},
   ): TE.TaskEither<StoreUnavailable | VersionConflict, readonly Cursor[]> {
-    return async () => {
-      const answer = await this.push(this.toAppend(stream, events, options.expected), options.durability);
-      if (answer._tag === 'StoreUnavailable') return E.left(answer);
-      this.warnOf(stream, answer.reply[answer.at + REPLIES_PER_STREAM - 1]);
-      const appended = toAppended(answer, events.length);
-      if (E.isRight(appended)) this.remember(stream, appended.right);
-      return appended;
-    };
+    return () =>
+      this.push(this.toAppend(stream, events, options.expected), options.durability).then((answer) =>
+        this.onAnswer(stream, events.length, answer),
+      );
   }
 
   appendOnce<Event extends StoredEvent>(
@@ -153,9 +149,21 @@ export class ValkeyEventStore implements EventStore {
     );
   }
 
+  private onAnswer(
+    stream: Stream,
+    count: number,
+    answer: AppendAnswer,
+  ): E.Either<StoreUnavailable | VersionConflict, readonly Cursor[]> {
+    if (answer._tag === 'StoreUnavailable') return E.left(answer);
+    this.warnOf(stream, answer.reply[answer.at + REPLIES_PER_STREAM - 1]);
+    const appended = toAppended(answer, count);
+    if (E.isRight(appended)) this.remember(stream, appended.right);
+    return appended;
+  }
+
   /** Stored, and something that belongs to it was not done: it would be said with every message. */
   private warnOf(stream: Stream, failure: Replied['reply'][number] | undefined): void {
-    if (typeof failure !== 'string' || failure === '' || performance.now() < this.warnAgainAt) return;
+    if (typeof failure !== 'string' || performance.now() < this.warnAgainAt) return;
     this.warnAgainAt = performance.now() + WARNING_INTERVAL_MS;
     this.logger.warn('valkey_append_incomplete', { key: this.names.key(stream), failure });
   }
@@ -198,18 +206,13 @@ export class ValkeyEventStore implements EventStore {
     events: readonly StoredEvent[],
     expected: Cursor | undefined,
   ): StreamAppend {
-    const texts: string[] = [];
-    for (const event of events) {
-      const { body, meta } = encodeEvent(event);
-      texts.push(body, meta);
-    }
     // A new journal asks for room as a message does: there may be any number of them.
     const isNew = stream.kind === 'subscription' && (expected?.n ?? 0) === 0;
     return {
       kind: isNew ? this.kinds.newSubscription : this.kinds[stream.kind],
       key: this.names.key(stream),
       expected: expected === undefined ? '' : `${expected.offset} ${expected.n}`,
-      texts,
+      texts: encoded(events),
       eventCount: events.length,
     };
   }
@@ -255,6 +258,21 @@ export class ValkeyEventStore implements EventStore {
     return recorded;
   }
 }
+
+/** A body and a meta text for each. One event mostly, and an array that grows to two texts has room for seventeen. */
+const encoded = (events: readonly StoredEvent[]): readonly string[] => {
+  const [first] = events;
+  if (first !== undefined && events.length === 1) {
+    const { body, meta } = encodeEvent(first);
+    return [body, meta];
+  }
+  const texts: string[] = [];
+  for (const event of events) {
+    const { body, meta } = encodeEvent(event);
+    texts.push(body, meta);
+  }
+  return texts;
+};
 
 /** Of a topic the oldest and the newest message are looked at, of a journal its newest event: small, mostly. */
 const TOPICS_IN_CALL_MAX = 32;
@@ -330,8 +348,9 @@ const toAppended = (
   const offset = reply[at + 1] as Offset;
   const n = reply[at + 2] as number;
   if (reply[at] !== STORED) return E.left({ _tag: 'VersionConflict', actual: { offset, n } });
-  const places: Cursor[] = [];
-  for (let i = eventsBefore; i < eventsBefore + count; i++) {
+  // Made with its first element: there mostly is no other.
+  const places: Cursor[] = [{ offset: (offset + eventsBefore) as Offset, n: n + eventsBefore }];
+  for (let i = eventsBefore + 1; i < eventsBefore + count; i++) {
     places.push({ offset: (offset + i) as Offset, n: n + i });
   }
   return E.right(places);

@@ -33,6 +33,12 @@ const JSON_TYPES: ReadonlySet<string | undefined> = new Set([
   'application/json;charset=UTF-8',
 ]);
 
+/**
+ * As clients write them that keep their connection. Behind the last request nothing may follow, which Node says in place
+ * of an answer, as long as there is none: so that one is not answered earlier than Koa would.
+ */
+const STAYING: ReadonlySet<string | undefined> = new Set([undefined, 'keep-alive', 'Keep-Alive']);
+
 /** Serves what it can and hands on the rest, untouched. */
 export const leanPublishing = (dependencies: LeanDependencies, next: RequestListener): RequestListener => {
   const addresses = new Map(dependencies.addresses.map((address) => [address.path, address]));
@@ -40,7 +46,11 @@ export const leanPublishing = (dependencies: LeanDependencies, next: RequestList
     const address = addresses.get(request.url ?? '');
     const token = address !== undefined && isPlain(request, address.bytesMax) ? bearerOf(request) : undefined;
     if (address === undefined || token === undefined) next(request, response);
-    else void serve(dependencies, address, token, request, response);
+    else {
+      void answerTo(dependencies, address, token, request).then((published) =>
+        write(response, published, dependencies.isDraining()),
+      );
+    }
   };
 };
 
@@ -52,15 +62,7 @@ const isPlain = ({ method, headers }: IncomingMessage, bytesMax: number): boolea
   // NaN, where no length is given, is not within any bounds.
   Number(headers['content-length']) <= bytesMax;
 
-const serve = async (
-  dependencies: LeanDependencies,
-  address: PublishAddress,
-  token: string,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> => {
-  const published = await answerTo(dependencies, address, token, request);
-  const isLast = dependencies.isDraining();
+const write = (response: ServerResponse, published: E.Either<Problem, Published>, isLast: boolean): void => {
   if (E.isLeft(published)) writeProblem(response, published.left, isLast);
   else writeJson(response, published.right.status, [], published.right.text, isLast);
 };
@@ -74,12 +76,23 @@ const answerTo = async (
   try {
     const principal = await authenticator.authenticate(token)();
     if (E.isLeft(principal)) return E.left(TOKEN_INVALID);
-    const json = parseJson(await bodyOf(request));
+    const json = parseJson(readyBodyOf(request) ?? (await bodyOf(request)));
     return E.isLeft(json) ? json : await address.publish(principal.right, request, json.right);
   } catch (error) {
     logger.error('request_failed', { method: request.method, path: address.path, error });
     return E.left(INTERNAL_ERROR);
   }
+};
+
+/**
+ * All of the body, where all of it has come: it mostly comes with the head, and was read while we asked who it is. Then
+ * nobody waits for the end of the request, and Node is spared what it does when one ends, about 3 µs. What has come of a
+ * body that is not whole yet stays to be read.
+ */
+const readyBodyOf = (request: IncomingMessage): Buffer | undefined => {
+  const { headers, readableLength } = request;
+  const isReady = readableLength > 0 && readableLength === Number(headers['content-length']);
+  return isReady && STAYING.has(headers.connection) ? (request.read() as Buffer) : undefined;
 };
 
 /**

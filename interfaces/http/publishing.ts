@@ -7,8 +7,10 @@ import type { IncomingMessage } from 'node:http';
 import { either as E, function as F } from 'fp-ts';
 import type { Principal } from '../../application/ports/authenticator.js';
 import type { PublishMessages, Receipt } from '../../application/publish-messages.js';
+import type { PublishRefusal } from '../../application/refusals.js';
 import { formatMessageId } from '../../domain/message/message-id.js';
 import { decodeIdempotencyKeyHeader, refuseHeaderKey, withHeaderKey } from '../codecs/idempotency-key.js';
+import { isoTime } from '../codecs/iso-time.js';
 import { decodeBulk, decodePublication, inside } from '../codecs/publication.js';
 import { toProblem, type Problem } from '../problem.js';
 import { ENVELOPE_BYTES_MAX, type JsonBody } from './json-body.js';
@@ -49,21 +51,26 @@ export const publishAddresses = (
   ];
 };
 
-/** Plain branches where a pipe would read as well: its combinators would cost more than everything else in here. */
+/**
+ * Plain branches where a pipe would read as well: its combinators would cost more than everything else in here. And a
+ * `then` where an await would: the function that waits would be kept for as long as the store takes.
+ */
 const publishOne =
   (publish: PublishMessages): PublishAddress['publish'] =>
-  async (principal, request, { body, rawBody }) => {
+  (principal, request, { body, rawBody }) => {
     const headerKey = decodeIdempotencyKeyHeader(headerKeyOf(request));
-    if (E.isLeft(headerKey)) return headerKey;
+    if (E.isLeft(headerKey)) return Promise.resolve(headerKey);
     const decoded = decodePublication(body, rawBody);
-    if (E.isLeft(decoded)) return decoded;
+    if (E.isLeft(decoded)) return Promise.resolve(decoded);
     const item = withHeaderKey(decoded.right, headerKey.right);
-    if (E.isLeft(item)) return item;
-    const receipt = await publish.one(principal, item.right)();
-    return E.isLeft(receipt)
-      ? E.left(toProblem(receipt.left))
-      : E.right({ status: 201, text: receiptText(receipt.right) });
+    if (E.isLeft(item)) return Promise.resolve(item);
+    return publish.one(principal, item.right)().then(toPublished);
   };
+
+const toPublished = (receipt: E.Either<PublishRefusal, Receipt>): E.Either<Problem, Published> =>
+  E.isLeft(receipt)
+    ? E.left(toProblem(receipt.left))
+    : E.right({ status: 201, text: receiptText(receipt.right) });
 
 const publishBulk =
   (publish: PublishMessages): PublishAddress['publish'] =>
@@ -93,7 +100,7 @@ const headerKeyOf = ({ headers }: IncomingMessage): string | undefined =>
   headers['idempotency-key']?.toString();
 
 const receiptText = ({ topic, offset, publishedAt, isDuplicate }: Receipt): string =>
-  `{"message_id":"${formatMessageId(topic, offset)}","topic":"${topic}","timestamp":"${new Date(publishedAt).toISOString()}"${isDuplicate ? ',"duplicate":true' : ''}}`;
+  `{"message_id":"${formatMessageId(topic, offset)}","topic":"${topic}","timestamp":"${isoTime(publishedAt)}"${isDuplicate ? ',"duplicate":true' : ''}}`;
 
 const resultText = (result: E.Either<Problem, Receipt>): string =>
   E.isRight(result) ? receiptText(result.right) : JSON.stringify(toProblemBody(result.left));

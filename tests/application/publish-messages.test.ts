@@ -5,6 +5,7 @@ import {
   makePublishMessages,
   type AddressedPublication,
   type PublishMessages,
+  type PublishSettings,
   type Receipt,
 } from '../../application/publish-messages.js';
 import type { PublishRefusal } from '../../application/refusals.js';
@@ -20,6 +21,7 @@ import { left, right } from '../support/task-either.js';
 import { UnreliableStore, type Fault } from '../support/unreliable-store.js';
 
 const WINDOW_MS = 60_000;
+const SETTINGS: PublishSettings = { payloadBytesMax: 20, idempotencyWindowMs: WINDOW_MS };
 
 describe('Publishing', () => {
   let backend: Backend;
@@ -32,10 +34,7 @@ describe('Publishing', () => {
     backend = new Backend();
     store = new UnreliableStore(backend.store);
     metrics = new SilentMetrics();
-    publish = makePublishMessages(store, backend.clock, metrics, sha256Digest, {
-      payloadBytesMax: 20,
-      idempotencyWindowMs: WINDOW_MS,
-    });
+    publish = makePublishMessages(store, backend.clock, metrics, sha256Digest, SETTINGS);
   });
 
   const item = (topic: string, payload: string, rest: Partial<Publication> = {}): AddressedPublication => ({
@@ -110,6 +109,34 @@ describe('Publishing', () => {
     it('is counted once it is stored', async () => {
       await right(publish.one(alice, item('orders', '1')));
       expect(metrics.received).to.equal(1);
+    });
+
+    it('is answered, stored and counted as a bulk of that one is', async () => {
+      const items: readonly AddressedPublication[] = [
+        item('orders', '1', { key: 'k', priority: 3, ttlSeconds: 2 }),
+        item('users', '2'),
+        item('orders', '3', { ttlSeconds: 0 }),
+        { ...item('orders', '4'), durability: 'fsync' },
+        { ...item('orders', '5'), idempotencyKey: 'i' },
+        { ...item('orders', '6'), idempotencyKey: 'i' },
+      ];
+      for (const fault of [undefined, 'not_stored', 'lost', 'unanswered'] satisfies (Fault | undefined)[]) {
+        const [alone, inBulk] = await Promise.all(
+          [false, true].map(async (isBulk) => {
+            const own = new Backend();
+            const unreliable = new UnreliableStore(own.store);
+            const counted = new SilentMetrics();
+            const { one, many } = makePublishMessages(unreliable, own.clock, counted, sha256Digest, SETTINGS);
+            if (fault !== undefined) unreliable.fault = () => fault;
+            const answers: unknown[] = [];
+            for (const each of items)
+              answers.push(isBulk ? (await many(alice, [each])())[0] : await one(alice, each)());
+            const events = await right(own.store.read(topicStream(aTopic('orders')), NO_OFFSET, 100));
+            return { answers, events, received: counted.received };
+          }),
+        );
+        expect(alone).to.deep.equal(inBulk);
+      }
     });
   });
 
