@@ -185,9 +185,9 @@ type Outcome = E.Either<SubscribeRefusal, PollAnswer>;
 class Poll implements Linked<Poll> {
   next: Poll | undefined = undefined;
   previous: Poll | undefined = undefined;
-  private followed: readonly Followed[] = NONE;
-  /** Topics that have come into being since it looked. */
-  private created: readonly TopicName[] = NONE;
+  private followed: Followed[] = NOBODY;
+  /** Topics that have come into being since it looked; there may be thousands at once, and mostly there is none. */
+  private created: TopicName[] | undefined = undefined;
   private isWoken = false;
   /** Defined while it waits. */
   private cancelTimer: Cancel | undefined = undefined;
@@ -222,11 +222,12 @@ class Poll implements Linked<Poll> {
   }
 
   private end(outcome: Outcome | Promise<Outcome>): void {
+    // First, so that whatever goes wrong behind it leaves nobody without an answer.
+    this.answer(outcome);
     this.polls.remove(this);
     this.caller.waitsFor = undefined;
     for (const { membership } of this.followed) membership.leave();
     this.dependencies.metrics.connectionClosed('long_poll');
-    this.answer(outcome);
   }
 
   /**
@@ -274,7 +275,8 @@ class Poll implements Linked<Poll> {
 
   onTopicCreated(topic: TopicName): void {
     if (!this.isAskedFor(topic)) return;
-    this.created = [...this.created, topic];
+    if (this.created === undefined) this.created = [topic];
+    else this.created.push(topic);
     this.wake();
   }
 
@@ -313,7 +315,7 @@ class Poll implements Linked<Poll> {
 
   /** Open, and told of everything that it asks for. */
   private get isReady(): boolean {
-    return this.isOpened && !this.isToBeRefreshed && this.created.length === 0;
+    return this.isOpened && !this.isToBeRefreshed && this.created === undefined;
   }
 
   /** HOT PATH: made ready at once, by what this instance knows. */
@@ -329,7 +331,7 @@ class Poll implements Linked<Poll> {
     this.isOpened = true;
     for (const topic of recalled.state.positions.keys()) this.follow(topic);
     for (const { membership } of this.followed) if (membership.head() === undefined) return false;
-    return this.created.length === 0;
+    return this.created === undefined;
   }
 
   /** For so long that whoever uses it had better write to its journal, lest it be forgotten. */
@@ -350,7 +352,7 @@ class Poll implements Linked<Poll> {
       else this.isStale = true;
     }
     for (const topic of this.folded.state.positions.keys()) this.follow(topic);
-    for (const topic of this.created) this.follow(topic);
+    for (const topic of this.created ?? NONE) this.follow(topic);
     for (const { membership } of this.followed) {
       if (membership.head() !== undefined) continue;
       const joined = await membership.joined;
@@ -361,7 +363,9 @@ class Poll implements Linked<Poll> {
 
   private follow(topic: TopicName): void {
     if (this.followed.some((each) => each.topic === topic) || !this.isAskedFor(topic)) return;
-    this.followed = this.followed.concat(new Followed(topic, this, this.dependencies.liveTopics));
+    const followed = new Followed(topic, this, this.dependencies.liveTopics);
+    if (this.followed.length === 0) this.followed = [followed];
+    else this.followed.push(followed);
   }
 
   private async open(): Promise<E.Either<SubscribeRefusal, Folded>> {
@@ -458,9 +462,9 @@ class Poll implements Linked<Poll> {
     const { clock, random } = this.dependencies;
     const taking = new Taking(this.folded.state, clock.now());
     const { draft, now } = taking;
-    if (this.created.length > 0) {
+    if (this.created !== undefined) {
       draft.apply({ type: 'Follow', starts: this.created.map((topic) => ({ topic, at: BEGINNING })) });
-      this.created = NONE;
+      this.created = undefined;
     }
     if (isAnyExpired(draft.state, now)) draft.apply({ type: 'Expire', now, jitter: random() });
     return taking;
@@ -648,6 +652,9 @@ class Followed implements TopicListener {
     return position === undefined ? 0 : Math.max(0, head.n - floorOf(position).n);
   }
 }
+
+/** Of polls that follow nothing yet. Shared, and never added to: most polls follow one topic. */
+const NOBODY: Followed[] = [];
 
 /** What one attempt takes: what it decides, and what to answer with. */
 class Taking {

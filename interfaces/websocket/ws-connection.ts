@@ -1,6 +1,9 @@
 /**
  * ClientConnection over one WebSocket. HOT PATH: message frames are finished bytes and go straight to the TCP socket;
  * everything else goes through ws, which writes to the same socket in the same order.
+ * Whatever a client is given in one tick, of however many topics, leaves in one write: the socket is corked by the first
+ * of it and uncorked when the tick is over. Node keeps what is held, so that its order, `writableLength` and what ws
+ * writes meanwhile are as they would be without; only who cuts the connection off throws it away.
  * At its bounds: with `bufferedBytesMax` waiting to be written it is `full`; a full connection of which the client takes
  * nothing for `writeTimeoutMs` is closed as a slow consumer, and cut off soon afterwards; a client that floods us with
  * frames is not read while it does not read our answers.
@@ -31,6 +34,9 @@ export interface WsConnectionSettings {
 /** How long a slow consumer may take to read what is there and the close frame behind it, and to answer that. */
 export const SLOW_GRACE_MS: Milliseconds = 5_000;
 
+/** As much as this is not worth holding, unless something is held already: a write of its own costs little beside it. */
+const LARGE_BYTES = 4 * 1024;
+
 /** Who waits for room on a connection. */
 export interface Writer {
   onWritable(): void;
@@ -40,6 +46,8 @@ export class WsConnection implements ClientConnection {
   /** Told when the connection has room again after `full`. */
   writer: Writer | undefined = undefined;
   private hearsDrain = false;
+  /** Corked until the tick is over. */
+  private isHolding = false;
   /** Made when the connection is full for the first time, which most never are. */
   private stallWatch: StallWatch | undefined = undefined;
   private cancelCut: Cancel | undefined = undefined;
@@ -67,15 +75,34 @@ export class WsConnection implements ClientConnection {
   close(reason: CloseReason | CloseName): void {
     const { code, reason: text } = CLOSES[reason];
     this.webSocket.close(code, text);
+    // Whoever says goodbye may cut the connection off in this tick, and what is held would go with it.
+    this.letGo();
   }
 
   private write(frames: Uint8Array): Written {
     if (this.webSocket.readyState !== WebSocket.OPEN) return 'closed';
+    // What waits for the client to read is gathered in any case.
+    if (!this.isHolding && frames.length < LARGE_BYTES && this.socket.writableLength === 0) this.hold();
     if (this.socket.write(frames)) return 'sent';
-    this.hearDrain();
+    // It is more than is worth holding, and only the system can say whether it is too much.
+    this.letGo();
     if (this.socket.writableLength <= this.settings.bufferedBytesMax) return 'sent';
+    this.hearDrain();
     if (this.settings.writeTimeoutMs > 0) this.watch();
     return 'full';
+  }
+
+  private hold(): void {
+    this.isHolding = true;
+    this.socket.cork();
+    if (holding.push(this) === 1) afterTick(letAllGo);
+  }
+
+  /** Writes what is held. */
+  letGo(): void {
+    if (!this.isHolding) return;
+    this.isHolding = false;
+    this.socket.uncork();
   }
 
   private hearDrain(): void {
@@ -117,3 +144,15 @@ export class WsConnection implements ClientConnection {
     this.cancelCut = this.clock.after(SLOW_GRACE_MS, () => this.webSocket.terminate());
   }
 }
+
+/** Those that were written to in this tick. One that lets go meanwhile, which it does at about 16 KiB, may be here again. */
+let holding: WsConnection[] = [];
+
+const letAllGo = (): void => {
+  const all = holding;
+  holding = [];
+  for (const connection of all) connection.letGo();
+};
+
+/** Once all promises of the tick have been settled: `nextTick` by itself may come before them. */
+const afterTick = (run: () => void): void => queueMicrotask(() => process.nextTick(run));
