@@ -33,6 +33,7 @@ describe('when a proxy', () => {
 
       await again.close();
       await doomed.start();
+      await doomed.isReady();
       const last = await WsClient.connect(doomed.target, { token });
       await last.subscribe(['orders'], options);
       await eventually(async () => {

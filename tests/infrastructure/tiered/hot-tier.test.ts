@@ -271,16 +271,24 @@ describe('HotTier', () => {
   });
 
   it('holds in memory what it says that it holds', () => {
-    const before = bytesOfProcess();
-    const tier = new HotTier({ retentionMs: RETENTION_MS, bytesMax: 64 * KILOBYTE * KILOBYTE });
     const topics = Array.from({ length: 1_000 }, (_, i) => `topic:${i}`);
-    for (const topic of topics) tier.open(topic, BEGINNING);
-    for (let n = 1; n <= 100; n++)
-      for (const topic of topics) tier.push(topic, [stored(n, TEST_START, 200)], TEST_START);
-    const grown = bytesOfProcess() - before;
-    expect(numbers(tier, 'topic:7')).to.have.length(100);
-    expect(tier.bytes / grown).to.be.within(0.9, 1.2);
-    expect(tier.bytes / 100_000).to.be.below(300);
+    // Three times: what other tests have left is freed at any time, and then too little seems to have been taken. What is
+    // kept here is not.
+    const tiers: HotTier[] = [];
+    const shares = [1, 2, 3].map(() => {
+      const before = bytesOfProcess();
+      const tier = new HotTier({ retentionMs: RETENTION_MS, bytesMax: 64 * KILOBYTE * KILOBYTE });
+      tiers.push(tier);
+      for (const topic of topics) tier.open(topic, BEGINNING);
+      for (let n = 1; n <= 100; n++)
+        for (const topic of topics) tier.push(topic, [stored(n, TEST_START, 200)], TEST_START);
+      const grown = bytesOfProcess() - before;
+      expect(numbers(tier, 'topic:7')).to.have.length(100);
+      expect(tier.bytes / 100_000).to.be.below(300);
+      return tier.bytes / grown;
+    });
+    expect(shares.sort((a, b) => a - b)[1]).to.be.within(0.9, 1.2);
+    expect(tiers).to.have.length(3);
   });
 
   it('holds a hundred thousand topics with one message each in less than a kilobyte for each', () => {
