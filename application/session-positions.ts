@@ -98,6 +98,11 @@ export class SessionPositions {
     return oldest;
   }
 
+  /** Of one topic there is one batch in a tick. */
+  get isOne(): boolean {
+    return this.entries.size === 1;
+  }
+
   get(topic: TopicName): Entry | undefined {
     return this.entries.get(topic);
   }

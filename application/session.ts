@@ -464,7 +464,7 @@ export class Session implements EntryOwner {
       this.pump();
       return 0;
     }
-    this.send(entry, batch, 1, last);
+    this.send(entry, batch, 1, last, this.positions.isOne);
     return count;
   }
 
@@ -477,14 +477,14 @@ export class Session implements EntryOwner {
     return this.record.state.settings.maxInFlight - this.positions.waiting;
   }
 
-  private send(entry: Entry, batch: MessageBatch, attempt: number, next: Cursor): void {
+  private send(entry: Entry, batch: MessageBatch, attempt: number, next: Cursor, isAlone = false): void {
     const deadline = this.dependencies.clock.now() + this.record.state.settings.ackTimeoutMs;
     this.positions.place(
       entry,
       this.policy.dispatched(entry.position, next, batch.cursors, attempt, deadline),
     );
     entry.hasSent = true;
-    const written = this.connection.deliver(batch, attempt);
+    const written = this.connection.deliver(batch, attempt, isAlone);
     if (written === 'sent') return;
     this.isFull = true;
     if (written === 'closed' && this.policy.recordsBeforeSend) {

@@ -38,8 +38,11 @@ export type Written = 'sent' | 'full' | 'closed';
 export type CloseReason = 'superseded' | 'going_away' | 'token_expired' | 'slow_consumer' | 'internal_error';
 
 export interface ClientConnection {
-  /** Writes the whole batch. `attempt` counts deliveries of these messages to this subscription, from 1. */
-  deliver(batch: MessageBatch, attempt: number): Written;
+  /**
+   * Writes the whole batch. `attempt` counts deliveries of these messages to this subscription, from 1. `isAlone`: the
+   * connection is hardly given anything else in this tick, so that it is not worth waiting for more.
+   */
+  deliver(batch: MessageBatch, attempt: number, isAlone?: boolean): Written;
   tellGap(gap: Gap): Written;
   close(reason: CloseReason): void;
 }

@@ -37,6 +37,12 @@ export const SLOW_GRACE_MS: Milliseconds = 5_000;
 /** As much as this is not worth holding, unless something is held already: a write of its own costs little beside it. */
 const LARGE_BYTES = 4 * 1024;
 
+/**
+ * So many connections that are given one thing each are written to together. The first of them waits for the last: with
+ * more of them it is the waiting that is noticed, with less the caches.
+ */
+const GROUP = 8;
+
 /** Who waits for room on a connection. */
 export interface Writer {
   onWritable(): void;
@@ -59,8 +65,8 @@ export class WsConnection implements ClientConnection {
     private readonly clock: Clock,
   ) {}
 
-  deliver(batch: MessageBatch, attempt: number): Written {
-    return this.write(attempt === 1 ? firstDeliveryFrames(batch) : messageFrames(batch, attempt));
+  deliver(batch: MessageBatch, attempt: number, isAlone = false): Written {
+    return this.write(attempt === 1 ? firstDeliveryFrames(batch) : messageFrames(batch, attempt), isAlone);
   }
 
   tellGap(gap: Gap): Written {
@@ -79,10 +85,11 @@ export class WsConnection implements ClientConnection {
     this.letGo();
   }
 
-  private write(frames: Uint8Array): Written {
+  private write(frames: Uint8Array, isAlone = false): Written {
     if (this.webSocket.readyState !== WebSocket.OPEN) return 'closed';
     // What waits for the client to read is gathered in any case.
-    if (!this.isHolding && frames.length < LARGE_BYTES && this.socket.writableLength === 0) this.hold();
+    if (!this.isHolding && frames.length < LARGE_BYTES && this.socket.writableLength === 0)
+      this.hold(isAlone);
     if (this.socket.write(frames)) return 'sent';
     // It is more than is worth holding, and only the system can say whether it is too much.
     this.letGo();
@@ -92,10 +99,10 @@ export class WsConnection implements ClientConnection {
     return 'full';
   }
 
-  private hold(): void {
+  private hold(isAlone: boolean): void {
     this.isHolding = true;
     this.socket.cork();
-    if (holding.push(this) === 1) afterTick(letAllGo);
+    held.add(this, isAlone);
   }
 
   /** Writes what is held. */
@@ -145,14 +152,39 @@ export class WsConnection implements ClientConnection {
   }
 }
 
-/** Those that were written to in this tick. One that lets go meanwhile, which it does at about 16 KiB, may be here again. */
-let holding: WsConnection[] = [];
+/** The connections that hold something. One that lets go meanwhile, which it does at about 16 KiB, may be here again. */
+class HeldConnections {
+  private connections: WsConnection[] = [];
+  /** Those that are likely to be given nothing more in this tick. */
+  private alone: WsConnection[] = [];
+  private isTickAwaited = false;
 
-const letAllGo = (): void => {
-  const all = holding;
-  holding = [];
-  for (const connection of all) connection.letGo();
-};
+  add(connection: WsConnection, isAlone: boolean): void {
+    if (!this.isTickAwaited) this.awaitTick();
+    if (!isAlone) this.connections.push(connection);
+    else if (this.alone.push(connection) === GROUP) this.letAloneGo();
+  }
 
-/** Once all promises of the tick have been settled: `nextTick` by itself may come before them. */
-const afterTick = (run: () => void): void => queueMicrotask(() => process.nextTick(run));
+  /** Once all promises of the tick have been settled: `nextTick` by itself may come before them. */
+  private awaitTick(): void {
+    this.isTickAwaited = true;
+    queueMicrotask(() => process.nextTick(() => this.onTickOver()));
+  }
+
+  private onTickOver(): void {
+    this.isTickAwaited = false;
+    this.letAloneGo();
+    const { connections } = this;
+    this.connections = [];
+    for (const connection of connections) connection.letGo();
+  }
+
+  private letAloneGo(): void {
+    const { alone } = this;
+    this.alone = [];
+    for (const connection of alone) connection.letGo();
+  }
+}
+
+/** The tick is the process's, and so is this. */
+const held = new HeldConnections();

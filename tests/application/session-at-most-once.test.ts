@@ -1,5 +1,4 @@
 import { expect } from 'chai';
-import type { ClientConnection } from '../../application/ports/client-connection.js';
 import { anInstance, Backend, type Instance, type Wanted } from '../support/instance.js';
 import { settle } from '../support/settle.js';
 import { isCommit, type Fault } from '../support/unreliable-store.js';
@@ -27,7 +26,7 @@ describe('A session that delivers at most once', () => {
         if (isCommit(call) && way === 'from') appended += 1;
         return Promise.resolve();
       };
-      connection.deliver = (...args: Parameters<ClientConnection['deliver']>) => {
+      connection.deliver = (...args: Parameters<typeof deliver>) => {
         recorded.push(appended);
         return deliver(...args);
       };

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { MessageId } from '../../domain/message/message-id.js';
 import { offsetAt } from '../../domain/message/offset.js';
+import type { ClientConnection } from '../../application/ports/client-connection.js';
 import { topicStream } from '../../application/ports/event-store.js';
 import { aMessage, aTopic } from '../support/builders.js';
 import { anInstance, Backend, type Instance } from '../support/instance.js';
@@ -68,6 +69,17 @@ describe('A session', () => {
       }
       await publish('orders', '1', '2');
       expect(batches.size).to.equal(1);
+    });
+
+    it('says that a batch is alone where it has one topic, and not where more may come', async () => {
+      const alone: (boolean | undefined)[] = [];
+      for (const topics of [['orders'], ['orders', 'invoices']]) {
+        const subscribed = await instance.subscribe({ clientId: `of-${topics.length}`, topics });
+        const connection: ClientConnection = subscribed.connection;
+        connection.deliver = (_batch, _attempt, isAlone) => (alone.push(isAlone), 'sent');
+      }
+      await publish('orders', 'a');
+      expect(alone).to.deep.equal([true, false]);
     });
 
     it('counts each delivery once', async () => {

@@ -36,7 +36,13 @@ interface End {
 
 /** A client may be given any of these at any time. */
 type Given =
-  | { readonly type: 'batch'; readonly topic: number; readonly bytes: number; readonly attempt: number }
+  | {
+      readonly type: 'batch';
+      readonly topic: number;
+      readonly bytes: number;
+      readonly attempt: number;
+      readonly isAlone: boolean;
+    }
   | { readonly type: 'gap' | 'reply' | 'ping' | 'tick' | 'promise' };
 
 describe('the writes of a tick', () => {
@@ -164,6 +170,29 @@ describe('the writes of a tick', () => {
     expect(end.writes).to.have.length(2);
   });
 
+  it('do not wait for each other where hardly more will come, but for a few', async () => {
+    const ends: End[] = [];
+    for (let i = 0; i < 20; i++) ends.push(await open());
+    const batch = batchOf(1);
+    for (const end of ends) expect(connectionOf(end).deliver(batch, 1, true)).to.equal('sent');
+    expect(ends.map(({ writes }) => writes.length)).to.deep.equal(ends.map((_, i) => (i < 16 ? 1 : 0)));
+    await tickEnd();
+    for (const { writes } of ends) expect(writes).to.deep.equal([batch.encoded]);
+  });
+
+  it('are one also where more comes than was to be expected', async () => {
+    const end = await open();
+    const connection = connectionOf(end);
+    connection.reply(PONG);
+    connection.deliver(batchOf(1), 1, true);
+    connection.reply(PONG);
+    await tickEnd();
+    connection.deliver(batchOf(1), 1, true);
+    connection.reply(PONG);
+    await tickEnd();
+    expect(end.writes).to.have.length(2);
+  });
+
   it('are each its own in different ticks', async () => {
     const end = await open();
     const connection = connectionOf(end);
@@ -235,6 +264,7 @@ describe('the writes of a tick', () => {
       topic: fc.integer({ min: 0, max: 20 }),
       bytes: fc.oneof({ weight: 9, arbitrary: fc.nat(300) }, { weight: 1, arbitrary: fc.nat(40_000) }),
       attempt: fc.integer({ min: 1, max: 3 }),
+      isAlone: fc.boolean(),
     });
     const arbitraryOther = fc.record({
       type: fc.constantFrom('gap' as const, 'reply', 'ping', 'tick', 'promise'),
@@ -254,7 +284,7 @@ describe('the writes of a tick', () => {
             plain.webSocket.ping();
           } else if (each.type === 'batch') {
             const batch = batchOf(each.topic, each.bytes);
-            expect(connection.deliver(batch, each.attempt)).to.equal('sent');
+            expect(connection.deliver(batch, each.attempt, each.isAlone)).to.equal('sent');
             plain.socket.write(messageFrames(batch, each.attempt === 1 ? 0 : each.attempt));
           } else if (each.type === 'gap') {
             connection.tellGap(gap);
