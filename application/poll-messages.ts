@@ -17,7 +17,7 @@ import {
   subscription,
   type Subscription,
 } from '../domain/subscription/subscription.js';
-import { floorOf, hasExpired, nextWake, type TopicPosition } from '../domain/subscription/topic-position.js';
+import { floorOf, nextWake, type TopicPosition } from '../domain/subscription/topic-position.js';
 import type { Instant, Milliseconds } from '../domain/time.js';
 import type { MessagePublished } from '../domain/topic/topic-events.js';
 import type { TopicName } from '../domain/topic/topic-name.js';
@@ -466,7 +466,7 @@ class Poll implements Linked<Poll> {
       draft.apply({ type: 'Follow', starts: this.created.map((topic) => ({ topic, at: BEGINNING })) });
       this.created = undefined;
     }
-    if (isAnyExpired(draft.state, now)) draft.apply({ type: 'Expire', now, jitter: random() });
+    draft.apply({ type: 'Expire', now, jitter: random() });
     return taking;
   }
 
@@ -599,11 +599,6 @@ const failure = (error: unknown): Promise<never> =>
   new Promise(() => {
     throw error;
   });
-
-const isAnyExpired = ({ positions }: Subscription, now: Instant): boolean => {
-  for (const position of positions.values()) if (hasExpired(position, now)) return true;
-  return false;
-};
 
 const toId = ({ topic, message }: PolledMessage): MessageId => ({ topic, offset: message.offset });
 

@@ -30,6 +30,8 @@ export class SubscriptionDraft {
   apply(command: SubscriptionCommand): void {
     const events = subscription.decide(this.current, command);
     if (E.isLeft(events)) throw new Error(`asked for what may not be: ${events.left._tag}`);
+    // Mostly nothing has expired, of which every poll asks.
+    if (events.right.length === 0) return;
     this.decided = this.decided.length === 0 ? events.right : this.decided.concat(events.right);
     this.current = replay(subscription, this.current, events.right);
   }
