@@ -77,12 +77,14 @@ const payloadAt = (text: string, { start }: Span): E.Either<Problem, string> => 
 };
 
 /**
- * The topic of a message that has nothing else but a payload, as most do. The codec would answer the same, and take
- * longer than everything else here (tests/interfaces/codecs/publication.test.ts). Undefined: ask the codec.
+ * The topic of a message that has nothing else but a payload, as most do, or comes in a frame with nothing else of its
+ * own. The codec would answer the same, and take longer than everything else here
+ * (tests/interfaces/codecs/publication.test.ts). Undefined: ask the codec.
  */
 const topicOfPlain = (body: unknown): TopicName | undefined => {
   if (typeof body !== 'object' || body === null) return undefined;
-  for (const name in body) if (name !== 'topic' && name !== 'payload') return undefined;
+  for (const name in body)
+    if (name !== 'topic' && name !== 'payload' && name !== 'type' && name !== 'id') return undefined;
   const { topic } = body as { readonly topic?: unknown };
   const parsed = typeof topic === 'string' ? parseTopicName(topic) : undefined;
   return parsed !== undefined && E.isRight(parsed) ? parsed.right : undefined;

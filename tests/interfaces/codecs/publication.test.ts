@@ -14,12 +14,15 @@ const members = fc.record(
       fc.jsonValue(),
     ),
     payload: fc.jsonValue(),
+    // What a frame has besides, which the codec passes over as well.
+    type: fc.constantFrom('publish', 'ack'),
+    id: fc.oneof(fc.string(), fc.integer()),
   },
   { requiredKeys: [] },
 );
 
 describe('A publication', () => {
-  it('is decoded without the codec as with it, where there is nothing but topic and payload', () => {
+  it('is decoded without the codec as with it, where there is nothing but topic and payload, or the frame around them', () => {
     fc.assert(
       fc.property(members, (body) => {
         const text = JSON.stringify(body);
