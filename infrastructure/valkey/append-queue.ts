@@ -1,7 +1,7 @@
 /**
  * Sends appends to Valkey in groups: those of one tick share a script call, however many streams they are for.
  * HOT PATH, budget 14 µs per publish (npm run bench). Only one group is under way at a time and the next one grows
- * behind it: that is the group commit, and it needs no timer.
+ * behind it: that is the group commit, and it needs no timer. The next one is sent before the one before it is answered.
  * At its bounds: a group takes at most GROUP_BYTES_MAX, a call what Valkey does in a few milliseconds, in which nobody
  * else is served, or one append; and appends beyond QUEUE_BYTES_MAX are refused as not stored.
  * Whatever happens, an append is answered within the command timeout of being queued or sent: a group that is not
@@ -91,6 +91,11 @@ interface Last {
 /** `forgotten`: Valkey does not know the digest. `cut`: something else than Valkey has answered. */
 type Outcome = 'answered' | 'forgotten' | 'cut';
 
+interface GroupUnderWay {
+  /** How many of its calls have no reply yet. */
+  unreplied: number;
+}
+
 const GROUP_BYTES_MAX = 4 * 1024 * 1024;
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 /** An event is two texts: so many events take Valkey about as long as one bulk of the most messages. */
@@ -101,7 +106,7 @@ const CALL_BYTES_MAX = 128 * 1024;
 export class AppendQueue {
   private queue: Waiting[] = [];
   private queuedBytes = 0;
-  private isUnderWay = false;
+  private underWay: GroupUnderWay | undefined = undefined;
   private isScheduled = false;
   private readonly disk: DiskWait | undefined;
 
@@ -126,7 +131,7 @@ export class AppendQueue {
   }
 
   private schedule(): void {
-    if (this.isUnderWay || this.isScheduled) return;
+    if (this.underWay !== undefined || this.isScheduled) return;
     this.isScheduled = true;
     setImmediate(() => {
       this.isScheduled = false;
@@ -141,11 +146,13 @@ export class AppendQueue {
       this.giveUp();
       return;
     }
-    this.isUnderWay = true;
-    const isCut = await (disk === undefined
-      ? this.send(group(this.takeGroup()), 'EVALSHA')
-      : this.sendAndSync(disk, this.takeJoining(disk)));
-    this.isUnderWay = false;
+    const calls = disk === undefined ? group(this.takeGroup()) : this.takeJoining(disk);
+    const underWay: GroupUnderWay = { unreplied: calls.length };
+    this.underWay = underWay;
+    const isCut = await (disk === undefined ? this.send(calls, 'EVALSHA') : this.sendAndSync(disk, calls));
+    // All of it was replied to, and the next group has been sent already.
+    if (this.underWay !== underWay) return;
+    this.underWay = undefined;
     if (isCut) {
       this.connection.reset(client);
       this.giveUp();
@@ -170,6 +177,7 @@ export class AppendQueue {
   private async run(call: Call, command: 'EVALSHA' | 'EVAL'): Promise<Outcome> {
     try {
       const reply = await sendScript(this.client, command, argumentsOf(call, command));
+      this.onReplied();
       call.sections.forEach((section, i) =>
         this.onReply(section, reply as Replied['reply'], i * REPLIES_PER_STREAM),
       );
@@ -180,6 +188,17 @@ export class AppendQueue {
       for (const section of call.sections) fail(section, failure);
       return failure.outcome === 'unknown' ? 'cut' : 'answered';
     }
+  }
+
+  /**
+   * With its last reply Valkey is done with the group. It is given the next one first, and works on that while these are
+   * answered: the other way round, each would wait for the other (a tenth fewer messages per second).
+   */
+  private onReplied(): void {
+    const { underWay, disk, queue } = this;
+    if (underWay === undefined || disk !== undefined) return;
+    underWay.unreplied -= 1;
+    if (underWay.unreplied === 0 && queue.length > 0) void this.flush();
   }
 
   private onReply(section: Section, reply: Replied['reply'], at: number): void {

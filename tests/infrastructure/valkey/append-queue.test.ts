@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { either as E } from 'fp-ts';
 import type { Redis } from 'iovalkey';
+import sinon from 'sinon';
 import {
   subscriptionStream,
   topicStream,
@@ -89,6 +90,19 @@ describe('AppendQueue', () => {
       );
       await Promise.all([first, ...others]);
       expect((await commandCalls(admin, 'evalsha')) - calls).to.equal(2);
+    });
+
+    it('and sends the next group before it answers the one before, so that Valkey does not wait for that', async () => {
+      const log: string[] = [];
+      const sendCommand = sinon.spy(opened.connection.commands, 'sendCommand');
+      const appended = (name: string): Promise<unknown> =>
+        right(opened.store.append(orders, messages(1))).then(() =>
+          log.push(`${name} answered, ${sendCommand.callCount} sent`),
+        );
+      const first = appended('first');
+      await new Promise(setImmediate);
+      await Promise.all([first, appended('second')]);
+      expect(log).to.deep.equal(['first answered, 2 sent', 'second answered, 2 sent']);
     });
 
     it('and keeps the order in which they were made, within each topic', async () => {
