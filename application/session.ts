@@ -301,10 +301,14 @@ export class Session implements EntryOwner {
     this.pump();
   }
 
-  /** Once in a while: what was not acknowledged in time is sent again, and so is what a failure has left behind. */
+  /**
+   * Once in a while: what was not acknowledged in time is sent again, and so is what a failure has left behind. Whoever
+   * comes after is to know what was delivered: it counts as an attempt, and may be acknowledged there.
+   */
   onTick(now: Instant): void {
     let isPumpDue = false;
     for (const entry of this.positions.all()) {
+      if (entry.hasSent) entry.isDirty = true;
       if (entry.hasLeft) continue;
       if (entry.isCutOff) this.join(entry);
       if (hasExpired(entry.position, now)) this.expire(entry, now);
@@ -359,11 +363,6 @@ export class Session implements EntryOwner {
   get needsCommit(): boolean {
     if (this.record.isDurable) for (const entry of this.positions.all()) if (entry.isDirty) return true;
     return false;
-  }
-
-  /** Whoever comes after is to know what was delivered: it counts as an attempt, and may be acknowledged there. */
-  recordSent(): void {
-    for (const entry of this.positions.all()) if (entry.hasSent) entry.isDirty = true;
   }
 
   /**
@@ -478,10 +477,9 @@ export class Session implements EntryOwner {
   }
 
   private send(entry: Entry, batch: MessageBatch, attempt: number, next: Cursor, isAlone = false): void {
-    const deadline = this.dependencies.clock.now() + this.record.state.settings.ackTimeoutMs;
     this.positions.place(
       entry,
-      this.policy.dispatched(entry.position, next, batch.cursors, attempt, deadline),
+      this.policy.dispatched(entry.position, next, batch.cursors, attempt, this.deadline()),
     );
     entry.hasSent = true;
     const written = this.connection.deliver(batch, attempt, isAlone);
@@ -490,6 +488,12 @@ export class Session implements EntryOwner {
     if (written === 'closed' && this.policy.recordsBeforeSend) {
       this.dependencies.metrics.messagesDropped('connection_lost', batch.messages.length);
     }
+  }
+
+  /** Of what is sent now. Where no acknowledgement is waited for, the clock is not worth what it costs to be read. */
+  private deadline(): Instant {
+    const { policy, dependencies, record } = this;
+    return policy.recordsBeforeSend ? 0 : dependencies.clock.now() + record.state.settings.ackTimeoutMs;
   }
 
   private pumpIfBehind(): void {

@@ -69,7 +69,7 @@ export class Sessions {
   start(): void {
     this.cancels = [
       this.every(COMMIT_INTERVAL_MS, () => {
-        for (const session of this.all) if (session.needsCommit) void session.commit();
+        for (const session of this.durable.values()) if (session.needsCommit) void session.commit();
       }),
       this.every(TICK_MS, () => this.onTick()),
     ];
@@ -242,7 +242,6 @@ export class Sessions {
     const now = clock.now();
     for (const session of this.all) {
       session.onTick(now);
-      session.recordSent();
       session.renew(now, silentMsMax(retention));
     }
   }

@@ -34,9 +34,11 @@ const write = (
   text: string,
   isLast: boolean,
 ): void => {
-  const head = ['Content-Type', type, 'Content-Length', String(Buffer.byteLength(text)), ...fields];
+  const length = Buffer.byteLength(text);
+  const head = ['Content-Type', type, 'Content-Length', String(length), ...fields];
   if (isLast) head.push('Connection', 'close');
-  response.writeHead(status, head).write(text);
+  // As many bytes as characters: all of them are ASCII, which is copied and not encoded.
+  response.writeHead(status, head).write(text, length === text.length ? 'latin1' : 'utf8');
   // Node holds back what is written until the end of the tick. Behind another answer it has no socket yet.
   response.socket?.uncork();
   response.end();
