@@ -9,6 +9,7 @@ import * as t from 'io-ts';
 import type { StoredEvent, Stream } from '../../application/ports/event-store.js';
 import { parseTopicName, type TopicName } from '../../domain/topic/topic-name.js';
 import { parseTopicPattern, type TopicPattern } from '../../domain/topic/topic-pattern.js';
+import type { MessagesDispatched } from '../../domain/subscription/subscription-events.js';
 import type { MessagePublished, MessagesLost } from '../../domain/topic/topic-events.js';
 import type { Offset } from '../../domain/message/offset.js';
 
@@ -30,12 +31,34 @@ export const encodeEvent = (event: StoredEvent): StoredTexts => {
     const { reason, between } = event;
     return { body: reason, meta: between === undefined ? LOST : LOST + JSON.stringify(between) };
   }
+  if (event.type === 'MessagesDispatched') return { body: dispatchedText(event), meta: '' };
   if (event.type !== 'MessagePublished') return { body: JSON.stringify(event), meta: '' };
   const { payload, expiresAt, key, priority, headers } = event;
   const isPlain =
     expiresAt === undefined && key === undefined && priority === undefined && headers === undefined;
   return { body: payload, meta: isPlain ? '' : JSON.stringify({ expiresAt, key, priority, headers }) };
 };
+
+let lastDispatched: MessagesDispatched | undefined;
+let lastDispatchedText = '';
+
+/** The text of the last one serves as well: a thousand polls that are woken up by one message record the same. */
+const dispatchedText = (event: MessagesDispatched): string => {
+  if (lastDispatched === undefined || !areAlike(lastDispatched, event)) {
+    lastDispatchedText = JSON.stringify(event);
+    lastDispatched = event;
+  }
+  return lastDispatchedText;
+};
+
+/** Those that were given the same batch share its places. */
+const areAlike = (a: MessagesDispatched, b: MessagesDispatched): boolean =>
+  a.cursors === b.cursors &&
+  a.topic === b.topic &&
+  a.next.offset === b.next.offset &&
+  a.next.n === b.next.n &&
+  a.attempt === b.attempt &&
+  a.deadline === b.deadline;
 
 /** Undefined for what we cannot have written: somebody else put it into our stream. */
 export const decodeEvent = (stream: Stream, { body, meta }: StoredTexts): StoredEvent | undefined => {

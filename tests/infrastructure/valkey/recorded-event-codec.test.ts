@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { CATALOGUE, subscriptionStream, topicStream } from '../../../application/ports/event-store.js';
 import type { Offset } from '../../../domain/message/offset.js';
+import type { MessagesDispatched } from '../../../domain/subscription/subscription-events.js';
 import { decodeEvent, encodeEvent, textsOf } from '../../../infrastructure/valkey/recorded-event-codec.js';
 import { aCursor, aMessage, anIdentity, aTopic, everySubscriptionEvent } from '../../support/builders.js';
 
@@ -65,6 +66,30 @@ describe('recorded events', () => {
   it('read back as they were written: everything that happens to a subscription', () => {
     for (const event of everySubscriptionEvent()) {
       expect(decodeEvent(journal, encodeEvent(event))).to.deep.equal(event);
+    }
+  });
+
+  it('have each its own text, however little two deliveries in a row differ', () => {
+    const first = {
+      type: 'MessagesDispatched',
+      topic: aTopic('orders'),
+      next: aCursor(2),
+      cursors: [aCursor(1), aCursor(2)],
+      attempt: 1,
+      deadline: 1_000,
+    } as const;
+    const others: readonly MessagesDispatched[] = [
+      { ...first },
+      { ...first, topic: aTopic('invoices') },
+      { ...first, next: aCursor(3) },
+      { ...first, next: { ...first.next, n: 7 } },
+      { ...first, cursors: [aCursor(2)] },
+      { ...first, attempt: 2 },
+      { ...first, deadline: 1_001 },
+    ];
+    for (const other of others) {
+      for (const event of [first, other])
+        expect(encodeEvent(event)).to.deep.equal({ body: JSON.stringify(event), meta: '' });
     }
   });
 
