@@ -79,6 +79,8 @@ interface Call {
   readonly sections: Section[];
   texts: number;
   bytes: number;
+  /** It is sent with the text of the script and not with its digest: see `inOrder`. */
+  isWithText: boolean;
 }
 
 /** The newest section of a stream; `isOpen`: more may be stored with it. */
@@ -176,7 +178,8 @@ export class AppendQueue {
 
   private async run(call: Call, command: 'EVALSHA' | 'EVAL'): Promise<Outcome> {
     try {
-      const reply = await sendScript(this.client, command, argumentsOf(call, command));
+      const name = call.isWithText ? 'EVAL' : command;
+      const reply = await sendScript(this.client, name, argumentsOf(call, name));
       this.onReplied();
       call.sections.forEach((section, i) =>
         this.onReply(section, reply as Replied['reply'], i * REPLIES_PER_STREAM),
@@ -285,9 +288,11 @@ const group = (taken: readonly Waiting[]): readonly Call[] => {
   const calls: Call[] = [];
   const open = new Map<AppendKind, Call>();
   const last = new Map<string, Last>();
+  let hasFollowers = false;
   for (const waiting of taken) {
     const { append } = waiting;
     if (!('kind' in append)) {
+      hasFollowers = true;
       calls.push(callOf(undefined, calls.length, waiting));
       // What comes behind it may be for the same stream.
       open.clear();
@@ -308,13 +313,32 @@ const group = (taken: readonly Waiting[]): readonly Call[] => {
       calls.push(call);
       open.set(kind, call);
     }
+    if (before !== undefined && before.call !== call) hasFollowers = true;
     const section = [waiting];
     call.sections.push(section);
     count(call, waiting);
     last.set(key, { call, section, isOpen: expected === '' });
   }
+  return hasFollowers && calls.length > 1 ? inOrder(calls) : calls;
+};
+
+/**
+ * A call whose script Valkey has forgotten is sent again, behind those whose script it knows. Where they may be for the
+ * same stream, the first call of each script makes it known to those that follow: only who flushes the scripts in the
+ * very moment between two of them can still change their order.
+ */
+const inOrder = (calls: readonly Call[]): readonly Call[] => {
+  const known = new Set<Script>();
+  for (const call of calls) {
+    const script = scriptOf(call);
+    call.isWithText = !known.has(script);
+    known.add(script);
+  }
   return calls;
 };
+
+const scriptOf = ({ kind, sections }: Call): Script =>
+  kind?.script ?? (sections[0]?.[0]?.append as WholeCall).script;
 
 const callOf = (kind: AppendKind | undefined, order: number, ...section: Section): Call => ({
   kind,
@@ -322,6 +346,7 @@ const callOf = (kind: AppendKind | undefined, order: number, ...section: Section
   sections: section.length === 0 ? [] : [section],
   texts: 0,
   bytes: 0,
+  isWithText: false,
 });
 
 const hasRoom = (call: Call, { append, bytes }: Waiting): boolean =>
